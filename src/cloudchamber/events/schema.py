@@ -1,0 +1,93 @@
+"""Schema: what the columns of a data set mean. Names, units, frame, labels, weights, licence, citation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cloudchamber.units import internal_unit
+
+SCHEMA_VERSION = 1
+MOMENTUM = ("px", "py", "pz", "energy")  # the particle columns that every cloud has, in GeV
+
+Frame = Literal["jet", "collider", "fixed-target"]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Feature(_Document):
+    """One named column: of a particle beyond its momentum, or of an event.
+
+    `unit` is an internal unit (GeV, mm, ns, rad, MeV/cm or "1"); a flag is 0 or 1.
+    NaN in a column means that this particle or event does not have it.
+    """
+
+    name: str
+    unit: str = "1"
+    kind: Literal["number", "flag", "integer"] = "number"
+    description: str = ""
+
+    @field_validator("unit")
+    @classmethod
+    def _internal(cls, unit: str) -> str:
+        if internal_unit(unit) != unit:
+            raise ValueError(f"a schema holds internal units; {unit!r} must be converted to {internal_unit(unit)!r} first")
+        return unit
+
+
+class Label(_Document):
+    """One target column of the events.
+
+    A class label has `classes`; its column holds their index, -1 where unknown. A label without classes is a
+    number in `unit`, NaN where unknown.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    unit: str = "1"
+    description: str = ""
+
+
+class Schema(_Document):
+    """The meaning of a data set's columns.
+
+    frame: "jet" (the cloud is one jet; features are relative to its axis), "collider" (a whole event; with a
+    particle feature `jet` they are relative to that jet) or "fixed-target".
+    features: particle columns beyond px, py, pz, energy. columns: event columns that are neither label nor weight.
+    weight: the event column that holds the weight, if any. simulated: None where the source does not say.
+    """
+
+    version: int = SCHEMA_VERSION
+    dataset: str
+    frame: Frame
+    features: tuple[Feature, ...] = ()
+    columns: tuple[Feature, ...] = ()
+    labels: tuple[Label, ...] = ()
+    weight: str | None = None
+    simulated: bool | None = None
+    licence: str = "not stated"
+    citation: tuple[str, ...] = ()
+    notes: str = Field(default="", description="known flaws and how the file was made")
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the particle features beyond the momentum."""
+        return tuple(f.name for f in self.features)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the label columns, as the file calls them."""
+        return tuple(label.name for label in self.labels)
+
+    def label(self, name: str) -> Label:
+        """The label called `name`; KeyError if there is none."""
+        return {label.name: label for label in self.labels}[name]
+
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """Names of every event column: columns, labels, then the weight."""
+        weight = (self.weight,) if self.weight else ()
+        return tuple(c.name for c in self.columns) + self.label_names + weight
