@@ -15,15 +15,17 @@ from cloudchamber.events.schema import MOMENTUM, Schema
 
 
 class Labels(Mapping[str, "NDArray[Any]"]):
-    """The label columns of a cloud, by the name that the file gives them."""
+    """The label columns of a cloud, by the name that the file gives them; "label" also means the only class label."""
 
-    def __init__(self, columns: dict[str, NDArray[Any]]):
+    def __init__(self, columns: dict[str, NDArray[Any]], schema: Schema):
         self._columns = columns
+        self._schema = schema
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._columns:
-            raise BadSchema(f"the cloud has no label {name!r}. Nearest: {nearest(name, self._columns)}.")
-        return self._columns[name]
+        return self._columns[self._schema.resolve(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -92,7 +94,7 @@ class Cloud:
     @property
     def labels(self) -> Labels:
         """The label columns, by the file's own names."""
-        return Labels({n: self.events[n] for n in self.schema.label_names})
+        return Labels({n: self.events[n] for n in self.schema.label_names}, self.schema)
 
     @property
     def weights(self) -> NDArray[np.float64]:

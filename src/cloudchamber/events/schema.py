@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from cloudchamber.errors import BadSchema, nearest
 from cloudchamber.units import internal_unit
 
 SCHEMA_VERSION = 1
@@ -85,6 +86,22 @@ class Schema(_Document):
     def label(self, name: str) -> Label:
         """The label called `name`; KeyError if there is none."""
         return {label.name: label for label in self.labels}[name]
+
+    def resolve(self, name: str) -> str:
+        """The label column that a target name means: the column of that name, or for "label" the only class label.
+
+        Raises BadSchema with the nearest names if there is no such label, or more than one class label.
+
+        >>> Schema(dataset="LHCO", frame="collider", labels=(Label(name="is_signal", classes=("no", "yes")),)).resolve("label")
+        'is_signal'
+        """
+        classes = [label.name for label in self.labels if label.classes]
+        if name in self.label_names:
+            return name
+        if name == "label" and len(classes) == 1:
+            return classes[0]
+        which = f"it has {len(classes)} class labels" if name == "label" else f"nearest: {nearest(name, self.label_names)}"
+        raise BadSchema(f"{self.dataset!r} has no label {name!r}; {which}. Labels: {', '.join(self.label_names) or 'none'}.")
 
     @property
     def event_names(self) -> tuple[str, ...]:
