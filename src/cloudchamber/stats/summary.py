@@ -1,0 +1,55 @@
+"""Summary of a score table: the figures that go into `summary.json` and at the top of a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cloudchamber.errors import BadInput
+from cloudchamber.stats import metrics
+from cloudchamber.stats.calibration import calibration
+from cloudchamber.stats.score_table import ScoreTable
+
+
+def summarise(table: ScoreTable) -> dict[str, Any]:
+    """The figures of a score table, ready for JSON; events of unknown truth are left out.
+
+    Classes: n, accuracy, cross_entropy and, where every class has events, auc (macro one-vs-rest; for two classes the
+    AUC of the second), each with `<name>_error`; for two classes also `rejection` at 30 % and 50 % signal efficiency
+    and the calibration error `ece`. Numbers: n, bias, resolution, mse, each with its error, median and correlation.
+    A figure that so few events do not define is None. Raises BadInput if no truth is known.
+    """
+    known = table.known()
+    if len(known) == 0:
+        raise BadInput(f"no event of the score table has a known {table.target!r}: there is nothing to compare the scores with")
+    figures = _classes(known) if table.classes else _number(known)
+    return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in figures.items()}
+
+
+def _classes(table: ScoreTable) -> dict[str, Any]:
+    t, p, w = table.truth, table.scores_NC, table.weight
+    figures = {"n": len(table)} | _with_error("accuracy", metrics.accuracy(t, p, w))
+    figures |= _with_error("cross_entropy", metrics.cross_entropy(t, p, w))
+    if len(np.unique(t)) < len(table.classes):
+        return figures
+    if len(table.classes) > 2:
+        return figures | {"auc": metrics.macro_auc(t, p, w)}
+    points = {
+        f"{r.signal_efficiency:g}": {"value": r.value, "error": r.error, "lower_limit": r.lower_limit}
+        for r in metrics.rejection(metrics.roc(t, p[:, 1], w))
+    }
+    ece = calibration(t, p[:, 1].clip(0, 1), w).error
+    return figures | _with_error("auc", metrics.auc(t, p[:, 1], w)) | {"rejection": points, "ece": ece}
+
+
+def _number(table: ScoreTable) -> dict[str, Any]:
+    r = metrics.regression(table.truth, table.scores_NC[:, 0], table.weight)
+    figures: dict[str, Any] = {"n": r.n, "median": r.median, "correlation": r.correlation}
+    for name in ("bias", "resolution", "mse"):
+        figures |= _with_error(name, getattr(r, name))
+    return figures
+
+
+def _with_error(name: str, estimate: metrics.Estimate) -> dict[str, Any]:
+    return {name: estimate.value, f"{name}_error": estimate.error}
