@@ -1,0 +1,211 @@
+"""Production: many jets of many classes in parallel, the same for the same seed whatever the number of workers."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import chain
+from multiprocessing.connection import wait
+from multiprocessing.synchronize import Event
+
+import numpy as np
+
+from cloudchamber.errors import BadInput, CloudchamberError
+from cloudchamber.events import Cloud, Feature, Label, Schema, concatenate
+from cloudchamber.events.kinematics import FLAGS
+from cloudchamber.simulate.collider import BATCH, COLUMNS, MAX_ETA, PARTONS, RADIUS, JetBatch, generate
+from cloudchamber.simulate.scenarios import CITATIONS, scenario
+
+CHUNK = 500  # jets per job: fixed, since a chunk is what a seed belongs to
+MPI = True
+PT_RANGE = (500.0, 1000.0)  # GeV
+
+_DESCRIPTIONS = {
+    "charge": "electric charge",
+    "d0": "transverse impact parameter",
+    "d0_err": "resolution of d0",
+    "dz": "longitudinal impact parameter",
+    "dz_err": "resolution of dz",
+}
+_stop: Event | None = None  # of a worker process: set when the parent wants no more
+
+
+def simulate(
+    classes: Sequence[str],
+    n: int,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    mpi: bool = MPI,
+    pt_range: tuple[float, float] = PT_RANGE,
+    progress: Callable[[int], None] | None = None,
+) -> Cloud:
+    """n jets of every class in `classes`, in blocks of CHUNK jets that alternate between the classes.
+
+    workers: processes; None means one for each core at hand. The result does not depend on it, and the jets of one
+    class do not depend on the other classes or on n (more jets are appended). pt_range: GeV, of the jet.
+    mpi: multiparton interactions, three to four times slower with them. progress: called with the jets just done.
+    Label `label` holds the index in `classes`; label `parton` is quark or gluon for QCD jets, else -1.
+    Raises BadInput for an unknown class or an impossible number, MissingExtra without Pythia or FastJet.
+    """
+    clouds = stream(classes, n, seed=seed, workers=workers, mpi=mpi, pt_range=pt_range, progress=progress)
+    return concatenate(list(clouds))
+
+
+def stream(
+    classes: Sequence[str],
+    n: int,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    mpi: bool = MPI,
+    pt_range: tuple[float, float] = PT_RANGE,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Cloud]:
+    """What `simulate` gives, as clouds of at most CHUNK jets of one class, each as soon as it is there and in that order."""
+    _check(classes, n, workers, pt_range)
+    schema = describe(classes, seed=seed, mpi=mpi, pt_range=pt_range)
+    jobs = [
+        _Job(name, seed, chunk, min(CHUNK, n - chunk * CHUNK), mpi, pt_range)
+        for chunk in range(-(-n // CHUNK))
+        for name in classes
+    ]
+    workers = min(workers or _cores(), len(jobs))
+    # A generator of its own, so that wrong arguments are told at the call and not at the first cloud.
+    return _clouds(jobs, map(run_job, jobs) if workers == 1 else _in_pool(jobs, workers), schema, progress)
+
+
+def describe(classes: Sequence[str], *, seed: int, mpi: bool, pt_range: tuple[float, float]) -> Schema:
+    """The schema of simulated jets."""
+    return Schema(
+        dataset="cloudchamber simulation",
+        frame="jet",
+        features=tuple(
+            Feature(
+                name=name,
+                unit="mm" if name.startswith("d") else "1",
+                kind="flag" if name in FLAGS else "number",
+                description=_DESCRIPTIONS.get(name, ""),
+            )
+            for name in COLUMNS[4:]
+        ),
+        labels=(
+            Label(name="label", classes=tuple(classes), description="what the jet was made from"),
+            Label(name="parton", classes=PARTONS, description="hard parton next to a QCD jet"),
+        ),
+        simulated=True,
+        licence="CC0-1.0 (made by cloudchamber; cite the generators)",
+        citation=tuple(CITATIONS.values()),
+        notes=(
+            f"Pythia 8, pp at 13 TeV, tune 14, MPI {'on' if mpi else 'off'}, no pile-up; parametric CMS-like detector; "
+            f"anti-kt R = {RADIUS:g} jets with pT {pt_range[0]:g}-{pt_range[1]:g} GeV and abs(eta) < {MAX_ETA:g}; "
+            f"all visible decay products within R. Seed {seed}, {CHUNK} jets a chunk, {BATCH} events a batch."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One chunk of one class: enough for any process to make the same jets."""
+
+    name: str
+    seed: int
+    chunk: int
+    n: int
+    mpi: bool
+    pt_range: tuple[float, float]
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Pythia's seed (1 to 900,000,000; 0 would mean the clock) and NumPy's."""
+        digest = hashlib.sha256(f"{self.seed}/{self.name}/{self.chunk}".encode()).digest()
+        return 1 + int.from_bytes(digest[:8], "big") % 899_999_999, int.from_bytes(digest[8:24], "big")
+
+
+def run_job(job: _Job) -> JetBatch:
+    """The jets of one chunk."""
+    parts: list[JetBatch] = []
+    done = 0
+    for part in generate(scenario(job.name), job.seeds, mpi=job.mpi, pt_range=job.pt_range):
+        if _stop is not None and _stop.is_set():
+            raise CloudchamberError("the simulation was stopped")
+        parts.append(part)
+        done += len(part)
+        if done >= job.n:
+            break
+    counts = np.concatenate([p.counts for p in parts])[: job.n]
+    rows = int(counts.sum())
+    particles = {name: np.concatenate([p.particles[name] for p in parts])[:rows] for name in COLUMNS}
+    return JetBatch(counts, particles, np.concatenate([p.parton for p in parts])[: job.n])
+
+
+def _clouds(
+    jobs: Sequence[_Job], chunks: Iterator[JetBatch], schema: Schema, progress: Callable[[int], None] | None
+) -> Iterator[Cloud]:
+    classes = schema.label("label").classes
+    for job, jets in zip(jobs, chunks, strict=True):
+        label = np.full(len(jets), classes.index(job.name), dtype=np.int64)
+        yield Cloud.from_flat(jets.counts, jets.particles, {"label": label, "parton": jets.parton}, schema)
+        if progress is not None:
+            progress(len(jets))
+
+
+def _in_pool(jobs: Sequence[_Job], workers: int) -> Iterator[JetBatch]:
+    """The chunks in the order of the jobs, a few of them ahead of the reader."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,))
+    waiting: deque[Future[JetBatch]] = deque()
+    todo = iter(jobs)
+    try:
+        for job in chain(todo, [None]):
+            if job is not None:
+                waiting.append(pool.submit(run_job, job))
+            while waiting and (job is None or len(waiting) >= 2 * workers):
+                yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise CloudchamberError(
+            "a simulation worker died (out of memory, or killed). If this is a script, start its work under "
+            "`if __name__ == '__main__':`, since workers import it; or give workers=1."
+        ) from error
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(stop: Event) -> None:
+    global _stop  # noqa: PLW0603  # the one state of a worker process
+    _stop = stop
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    """End this worker with its parent: a killed parent cannot stop it."""
+    wait([sentinel])
+    os._exit(1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check(classes: Sequence[str], n: int, workers: int | None, pt_range: tuple[float, float]) -> None:
+    if isinstance(classes, str) or not classes:
+        raise BadInput(f"classes must be a list of names such as ['QCD', 'Hbb'], got {classes!r}")
+    for name in classes:
+        scenario(name)
+    if len(set(classes)) < len(classes):
+        raise BadInput(f"a class is asked twice: {', '.join(classes)}")
+    if n < 1 or (workers is not None and workers < 1):
+        raise BadInput(f"n and workers must be at least 1, got n = {n}, workers = {workers}")
+    if not 20 <= pt_range[0] < pt_range[1]:
+        raise BadInput(f"pt_range must be (low, high) in GeV with 20 <= low < high, got {pt_range}")
