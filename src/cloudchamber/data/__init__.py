@@ -1,1 +1,6 @@
-"""cloudchamber."""
+"""Data: readers, cards, the store and what training reads. Everything is checked here, at the border, once."""
+
+from cloudchamber.data.convert import convert
+from cloudchamber.data.reading import read, recognise
+
+__all__ = ["convert", "read", "recognise"]

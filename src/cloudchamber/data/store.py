@@ -1,8 +1,4 @@
-"""Store: events as Parquet shards with their schema inside, and a manifest of counts, hashes and provenance.
-
-Every shard can be read alone: `part_<name>` list<float32> per particle column, one flat column per event column,
-`event_id` uint64, and the schema as JSON under the key "cloudchamber" of the file's metadata.
-"""
+"""Store: a folder of Parquet shards and a manifest of their counts, hashes, schema and provenance."""
 
 from __future__ import annotations
 
@@ -10,28 +6,24 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cloudchamber.data.containers.parquet import Parquet
 from cloudchamber.data.identity import SPLITS, Split, event_ids, split_of
+from cloudchamber.data.shard import read_chosen, read_ids, read_rows, write_shard
 from cloudchamber.errors import BadInput, BadSchema, BadStore, nearest
-from cloudchamber.events import MOMENTUM, Cloud, Schema, concatenate
+from cloudchamber.events import Cloud, Schema, concatenate
 from cloudchamber.run import file_hash, write_json
 
 __all__ = ["SPLITS", "Manifest", "Shard", "Split", "Store", "event_ids", "split_of", "write"]
 
 STORE_VERSION = 1
 SHARD_EVENTS = 50_000  # bounds the memory of writing: about 100 MB for jets of 50 particles with 20 features
-ROW_GROUP_EVENTS = 10_000
-METADATA_KEY = b"cloudchamber"
-_PREFIX = "part_"
 
 
 class _Document(BaseModel):
@@ -112,16 +104,29 @@ class Store:
         Only the row groups that are needed are read. Events keep the order of writing: a store written class by
         class begins with one class.
         """
-        clouds = [cloud for cloud, _ in self._groups(split, limit)]
-        return concatenate(clouds) if clouds else self._empty
+        clouds = list(self._clouds(split, limit))
+        return concatenate(clouds) if clouds else self.read_rows(0, 0)
+
+    def read_rows(self, start: int, stop: int) -> Cloud:
+        """Events start to stop in stored order, whatever their split."""
+        clouds: list[Cloud] = []
+        first = 0
+        for shard in self.manifest.shards:
+            a, b = max(start - first, 0), min(stop - first, shard.rows)
+            if a < b or (not clouds and shard is self.manifest.shards[-1]):
+                with Parquet(self.path / shard.file) as file:
+                    clouds.append(read_rows(file, a, max(a, b), self.schema))
+            first += shard.rows
+        return concatenate(clouds)
 
     def event_ids(self, split: Split | None = None, limit: int | None = None) -> NDArray[np.uint64]:
         """(N,) the ids of the events that `read` gives for the same arguments."""
-        if split is not None:
-            _known(split)
-        parts = [_ids(pq.read_table(self.path / s.file, columns=["event_id"])) for s in self.manifest.shards]
-        ids = np.concatenate([p if split is None else p[split_of(p) == SPLITS.index(split)] for p in parts])
-        return ids[:limit]
+        parts = []
+        for shard in self.manifest.shards:
+            with Parquet(self.path / shard.file) as file:
+                ids = read_ids(file, 0, shard.rows)
+            parts.append(ids[_of_split(ids, split)])
+        return np.concatenate(parts)[:limit]
 
     def iter_shards(self, split: Split | None = None) -> Iterator[Cloud]:
         """The store's events, one shard in memory at a time; shards without an event of the split are passed over."""
@@ -138,29 +143,19 @@ class Store:
                     f"{self.path / shard.file}: SHA-256 is {got}, the manifest says {shard.sha256}: the file was altered"
                 )
 
-    @cached_property
-    def _empty(self) -> Cloud:
-        with _parquet(self.path / self.manifest.shards[0].file) as file:
-            return to_cloud(file.schema_arrow.empty_table(), self.schema)
-
-    def _groups(self, split: Split | None, limit: int | None) -> Iterator[tuple[Cloud, NDArray[np.uint64]]]:
+    def _clouds(self, split: Split | None, limit: int | None) -> Iterator[Cloud]:
         left = len(self) if limit is None else limit
         if left < 0:
             raise BadInput(f"limit must be at least 0, got {limit}")
         for shard in self.manifest.shards:
             if left == 0 or (split is not None and shard.splits[_known(split)] == 0):
                 continue
-            with _parquet(self.path / shard.file) as file:
-                for group in range(file.num_row_groups):
-                    ids = _ids(file.read_row_group(group, columns=["event_id"]))
-                    rows = np.arange(len(ids)) if split is None else np.flatnonzero(split_of(ids) == SPLITS.index(split))
-                    rows = rows[:left]
-                    if len(rows) == 0:
-                        continue
-                    table = file.read_row_group(group, use_threads=True)
-                    table = table if len(rows) == len(ids) else table.take(pa.array(rows))
-                    left -= len(rows)
-                    yield to_cloud(table, self.schema), ids[rows]
+            with Parquet(self.path / shard.file) as file:
+                for cloud in read_chosen(file, lambda ids: _of_split(ids, split), self.schema):
+                    yield cloud[:left]
+                    left -= min(left, len(cloud))
+                    if left == 0:
+                        break
 
 
 def write(
@@ -190,7 +185,7 @@ def write(
             ids = event_ids(cloud)
             splits = split_of(ids)
             file = temporary / f"shard-{number:05d}.parquet"
-            _write_shard(file, cloud, ids)
+            write_shard(file, cloud, ids)
             counts.add(cloud, splits)
             particles += int(cloud.counts.sum())
             shards.append(_shard(file, splits))
@@ -207,30 +202,6 @@ def write(
         )
         write_json(temporary / "manifest.json", manifest.model_dump(mode="json"))
     return Store.open(path)
-
-
-def to_table(cloud: Cloud, ids: NDArray[np.uint64]) -> pa.Table:
-    """The Arrow table of a cloud, as it lies in a shard: particles as list<float32>, schema in the metadata."""
-    offsets = pa.array(np.concatenate([[0], np.cumsum(cloud.counts)]).astype(np.int32))
-    columns: dict[str, pa.Array] = {"event_id": pa.array(ids)}
-    for name in (*MOMENTUM, *cloud.schema.feature_names):
-        values = pa.array(np.ascontiguousarray(cloud.flat(name), dtype=np.float32))
-        columns[_PREFIX + name] = pa.ListArray.from_arrays(offsets, values)
-    for name in cloud.schema.event_names:
-        if name in columns:
-            raise BadSchema(f"{cloud.schema.dataset!r}: an event column of a store cannot be called {name!r}. Rename it.")
-        columns[name] = pa.array(cloud.events[name])
-    return pa.table(columns).replace_schema_metadata({METADATA_KEY: cloud.schema.model_dump_json()})
-
-
-def to_cloud(table: pa.Table, schema: Schema) -> Cloud:
-    """The cloud of a shard's table, without copying more than a chunk boundary asks for."""
-    table = table.combine_chunks()
-    lists = {n: _one_chunk(table[_PREFIX + n]) for n in (*MOMENTUM, *schema.feature_names)}
-    counts = np.diff(lists["px"].offsets.to_numpy())
-    particles = {n: a.flatten().to_numpy(zero_copy_only=False) for n, a in lists.items()}
-    events = {n: _one_chunk(table[n]).to_numpy(zero_copy_only=False) for n in schema.event_names}
-    return Cloud.from_flat(counts, particles, events, schema)
 
 
 class _Counts:
@@ -278,10 +249,6 @@ def _rechunk(clouds: Iterable[Cloud], size: int) -> Iterator[Cloud]:
         yield concatenate(pending)
 
 
-def _write_shard(file: Path, cloud: Cloud, ids: NDArray[np.uint64]) -> None:
-    pq.write_table(to_table(cloud, ids), file, compression="zstd", row_group_size=ROW_GROUP_EVENTS, use_dictionary=False)
-
-
 def _shard(file: Path, splits: NDArray[np.int8]) -> Shard:
     per_split = np.bincount(splits, minlength=len(SPLITS)).tolist()
     return Shard(
@@ -300,24 +267,13 @@ def _check_size(file: Path, shard: Shard) -> None:
         raise BadStore(f"{file}: has {got:,} bytes, the manifest says {shard.bytes:,}: the copy is incomplete or altered")
 
 
-@contextmanager
-def _parquet(file: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(file) as parquet:
-            yield parquet
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadStore(f"{file}: cannot be read as Parquet ({error})") from error
-
-
-def _known(split: str) -> str:
+def _known(split: Split) -> Split:
     if split not in SPLITS:
         raise BadInput(f"no split is called {split!r}. Nearest: {nearest(split, SPLITS)}.")
     return split
 
 
-def _ids(table: pa.Table) -> NDArray[np.uint64]:
-    return np.asarray(table["event_id"].to_numpy(), dtype=np.uint64)
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+def _of_split(ids: NDArray[np.uint64], split: Split | None) -> NDArray[np.bool_]:
+    if split is None:
+        return np.ones(len(ids), dtype=np.bool_)
+    return np.asarray(split_of(ids) == SPLITS.index(_known(split)))

@@ -35,6 +35,23 @@ def momenta(
     return {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pz, "energy": np.sqrt(pt**2 + pz**2 + np.square(mass))}
 
 
+def momenta_from_rapidity(
+    pt: NDArray[Any], rapidity: NDArray[Any], phi: NDArray[Any], mass: NDArray[Any] | float = 0.0
+) -> dict[str, NDArray[Any]]:
+    """px, py, pz, energy [GeV] from pT [GeV], rapidity (not pseudorapidity), phi [rad] and mass [GeV].
+
+    >>> momenta_from_rapidity(np.array([3.0]), np.array([0.0]), np.array([0.0]), 4.0)["energy"]
+    array([5.])
+    """
+    transverse = np.sqrt(pt**2 + np.square(mass))
+    return {
+        "px": pt * np.cos(phi),
+        "py": pt * np.sin(phi),
+        "pz": transverse * np.sinh(rapidity),
+        "energy": transverse * np.cosh(rapidity),
+    }
+
+
 def wrap(dphi: NDArray[Any]) -> NDArray[Any]:
     """An angle difference in [-pi, pi).
 

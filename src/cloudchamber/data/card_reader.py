@@ -1,0 +1,252 @@
+"""Reading by a card: the columns that it names become a Cloud in our units."""
+
+# N event, P particle slot, T particle of any event
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloudchamber.data.card import KINEMATIC, Card, Source, Target
+from cloudchamber.data.containers import Column, Container, Jagged
+from cloudchamber.data.reader import Reader, class_index, is_standard, one_hot_index, standard
+from cloudchamber.errors import BadFile, MissingColumn, nearest
+from cloudchamber.events import Cloud, Feature, Label, Schema
+from cloudchamber.events.kinematics import momenta, momenta_from_rapidity
+from cloudchamber.units import internal_unit, to_internal
+
+
+def card_reader(card: Card, path: Path) -> Reader:
+    """The reader that a card describes. path: the card's file, for error messages."""
+    schema = _schema(card)
+
+    def recognises(container: Container) -> bool:
+        wanted = {_key(card, name) for name in card.recognise}
+        return container.kind.lower() == card.format and bool(wanted) and wanted <= set(container.keys)
+
+    def read(container: Container, start: int, stop: int) -> Cloud:
+        columns = _columns(card, path, container, start, stop)
+        return _Block(card, path, container, columns, np.arange(start, stop)).cloud(schema)
+
+    def count(container: Container) -> int:
+        first = next(s.column for s in card.particles.values() if s.column)
+        _need(container, _key(card, first), "particles", path)
+        return container.rows(_key(card, first))
+
+    sources = {n: s.column for n, s in (*card.particles.items(), *card.columns.items()) if s.column}
+    return Reader(card.name, f"card {path.name}", card.citation, recognises, count, read, sources, bool(card.selection))
+
+
+def _schema(card: Card) -> Schema:
+    extra = {n: s for n, s in card.particles.items() if n not in KINEMATIC}
+    return Schema(
+        dataset=card.name,
+        frame=card.frame,
+        features=tuple(standard(n)[0] if is_standard(n) else _feature(n, s) for n, s in extra.items()),
+        columns=tuple(_feature(n, s) for n, s in card.columns.items()),
+        labels=tuple(
+            Label(name=n, classes=t.classes, unit=internal_unit(t.unit), description=t.description)
+            for n, t in card.labels.items()
+        ),
+        weight=card.weight,
+        simulated=card.simulated,
+        licence=card.licence,
+        citation=card.citation,
+        notes=card.notes,
+    )
+
+
+def _feature(name: str, source: Source) -> Feature:
+    return Feature(name=name, unit=internal_unit(source.unit), kind=source.kind, description=source.description)
+
+
+def _places(card: Card) -> dict[str, str]:
+    """Every column that the card names -> the first entry of the card that names it."""
+    named = [(s.column, f"particles.{n}") for n, s in card.particles.items()]
+    named += [(s.column, f"columns.{n}") for n, s in card.columns.items()]
+    named += [(c, f"labels.{n}") for n, t in card.labels.items() for c in (t.column, *t.one_hot)]
+    named += [(card.count, "count"), (card.weight, "weight")]
+    named += [(cut.column, f"selection.{i}") for i, cut in enumerate(card.selection)]
+    return {column: place for column, place in reversed(named) if column}
+
+
+def _need(container: Container, key: str, place: str, path: Path) -> None:
+    if key not in container.keys:
+        raise MissingColumn(
+            f"{container.path}: has no column {key!r}. Nearest: {nearest(key, container.keys)}. Edit {place} in {path}."
+        )
+
+
+def _columns(card: Card, path: Path, container: Container, start: int, stop: int) -> dict[str, Column]:
+    if container.kind.lower() != card.format:
+        raise BadFile(f"{container.path}: is a {container.kind} file, {path} is for {card.format}. Edit format in the card.")
+    places = _places(card)
+    for column, place in places.items():
+        _need(container, _key(card, column), place, path)
+    found = container.read([_key(card, c) for c in places], start, stop, card.name)
+    return {column: found[_key(card, column)] for column in places}
+
+
+def _key(card: Card, column: str) -> str:
+    return f"{card.tree}/{column}" if card.tree else column
+
+
+class _Block:
+    """The columns of one block of events, and the cloud made of them."""
+
+    def __init__(self, card: Card, path: Path, container: Container, columns: Mapping[str, Column], numbers: NDArray[np.int64]):
+        self.card, self.path, self.container, self.columns = card, path, container, columns
+        self.keep = self._selected(len(numbers))
+        self.numbers = numbers[self.keep]
+
+    def cloud(self, schema: Schema) -> Cloud:
+        """The selected events."""
+        counts, values = self._padded() if self.card.layout == "padded" else self._jagged()
+        form = self.card.form
+        with np.errstate(over="ignore", invalid="ignore"):  # absurd angles become infinite, and the border check names them
+            particles = _momenta(form, [values[n].astype(np.float64) for n in form])
+        particles |= {n: v for n, v in values.items() if n not in KINEMATIC}
+        particles = {n: v.astype(np.float32) for n, v in particles.items()}
+        events = {n: _convert(self._events(s.column, n, s.index), s) for n, s in self.card.columns.items() if s.column}
+        events |= {n: np.full(len(self.numbers), s.value) for n, s in self.card.columns.items() if s.value is not None}
+        events |= {n: self._label(n, t) for n, t in self.card.labels.items()}
+        if self.card.weight:
+            events[self.card.weight] = self._events(self.card.weight, "weight").astype(np.float64)
+        return Cloud.from_flat(counts, particles, events, schema)
+
+    def _selected(self, size: int) -> NDArray[np.bool_]:
+        keep = np.ones(size, dtype=np.bool_)
+        self.keep = keep
+        for i, cut in enumerate(self.card.selection):
+            values = self._events(cut.column, f"selection.{i}")
+            passed = np.ones(size, dtype=np.bool_)
+            passed &= True if cut.min is None else values >= cut.min
+            passed &= True if cut.max is None else values <= cut.max
+            passed &= True if cut.equals is None else values == cut.equals
+            keep = keep & passed
+        return keep
+
+    def _jagged(self) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+        counts, values, first = None, {}, ""
+        for name, source in self.card.particles.items():
+            if source.column is None:
+                continue
+            column = self.columns[source.column]
+            if not isinstance(column, Jagged):
+                raise BadFile(
+                    f"{self.container.path}: column {source.column!r} has one number per event, expected a list. "
+                    f"Edit particles.{name} or layout in {self.path}."
+                )
+            if counts is None:
+                counts, first = column.counts, source.column
+            if not np.array_equal(counts, column.counts):
+                at = int(np.argmax(counts != column.counts))
+                raise BadFile(
+                    f"{self.container.path}: column {source.column!r} has {column.counts[at]} values in event {at}, "
+                    f"{first!r} has {counts[at]}"
+                )
+            values[name] = _convert(column.values[np.repeat(self.keep, counts)], source)
+        assert counts is not None
+        return counts[self.keep], self._with_constants(values, int(counts[self.keep].sum()))
+
+    def _padded(self) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+        slots = {n: self._slots(n, s) for n, s in self.card.particles.items() if s.column}
+        shape = next(iter(slots.values())).shape
+        for name, values_NP in slots.items():
+            if values_NP.shape != shape:
+                raise BadFile(f"{self.container.path}: particles.{name} has shape {values_NP.shape}, the first {shape}")
+        if self.card.count:
+            real = np.arange(shape[1]) < self._counts(self.card.count, shape[1])[:, None]
+        else:
+            real = slots[self.card.padding_name] != 0
+        values = {n: _convert(v[real], self.card.particles[n]) for n, v in slots.items()}
+        return real.sum(axis=1), self._with_constants(values, int(real.sum()))
+
+    def _slots(self, name: str, source: Source) -> NDArray[Any]:
+        """(N, P) one quantity of every slot of the selected events."""
+        column = self.columns[source.column or ""]
+        if isinstance(column, Jagged):
+            raise BadFile(f"{self.container.path}: column {source.column!r} is jagged. Edit layout in {self.path}.")
+        array = self._take(column, source.index, source.axis, name)
+        if array.ndim != 2:
+            raise BadFile(
+                f"{self.container.path}: column {source.column!r} has shape {column.shape}, expected events x slots"
+                f"{' x quantities' if source.index is not None else ''}. Edit particles.{name} (index, axis) in {self.path}."
+            )
+        return array[self.keep]
+
+    def _counts(self, column: str, width: int) -> NDArray[Any]:
+        counts = self._events(column, "count")
+        bad = ~((counts >= 0) & (counts <= width))
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise BadFile(
+                f"{self.container.path}: column {column!r} says {counts[at]} particles in event {self.numbers[at]}, "
+                f"expected 0 to {width}"
+            )
+        return counts
+
+    def _events(self, column: str | None, place: str, index: int | None = None) -> NDArray[Any]:
+        """(N,) one number per selected event."""
+        values = self.columns[column or ""]
+        if not isinstance(values, Jagged):
+            values = self._take(values, index, -1, place)
+            if values.ndim == 1:
+                return values[self.keep]
+        raise BadFile(
+            f"{self.container.path}: column {column!r} has not one number per event. Edit {place} (index) in {self.path}."
+        )
+
+    def _take(self, array: NDArray[Any], index: int | None, axis: int, place: str) -> NDArray[Any]:
+        if index is None:
+            return array
+        if not -array.ndim <= axis < array.ndim or not -array.shape[axis] <= index < array.shape[axis]:
+            raise BadFile(
+                f"{self.container.path}: index {index} on axis {axis} is outside the shape {array.shape}. "
+                f"Edit {place} in {self.path}."
+            )
+        return np.asarray(np.take(array, index, axis=axis))
+
+    def _label(self, name: str, target: Target) -> NDArray[Any]:
+        if target.one_hot:
+            flags_NC = np.stack([self._events(c, f"labels.{name}") for c in target.one_hot], axis=1)
+            return one_hot_index(self.container, name, flags_NC, self.numbers)
+        column = self.columns[target.column or ""]
+        if target.classes and not isinstance(column, Jagged) and column.ndim == 2 and column.shape[1] == len(target.classes):
+            return one_hot_index(self.container, name, column[self.keep], self.numbers)
+        values = self._events(target.column, f"labels.{name}")
+        if not target.classes:
+            return values.astype(np.float64) * to_internal(target.unit)
+        if target.values:
+            codes = np.array(target.values)
+            values = np.where(np.isin(values, codes), np.argmax(values[:, None] == codes, axis=1), -1)
+        return class_index(self.container, target.column or name, values, len(target.classes), self.numbers)
+
+    def _with_constants(self, values: dict[str, NDArray[Any]], size: int) -> dict[str, NDArray[Any]]:
+        constants = {n: s for n, s in self.card.particles.items() if s.value is not None}
+        return values | {n: _convert(np.full(size, s.value), s) for n, s in constants.items()}
+
+
+def _convert(values: NDArray[Any], source: Source) -> NDArray[Any]:
+    """The values in internal units, NaN where missing."""
+    values = values.astype(np.float64)
+    if source.missing is not None:
+        values[values == source.missing] = np.nan
+    return values * to_internal(source.unit)
+
+
+def _momenta(form: tuple[str, ...], values: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """px, py, pz, energy from the quantities that one of card.MOMENTUM_FORMS names."""
+    a, b, c, last = values
+    if form == ("pt", "rapidity", "phi", "mass"):
+        return momenta_from_rapidity(a, b, c, last)
+    if form == ("pt", "eta", "phi", "mass"):
+        return momenta(a, b, c, last)
+    if form == ("pt", "eta", "phi", "energy"):
+        return momenta(a, b, c) | {"energy": last}
+    energy = last if form[-1] == "energy" else np.sqrt(a**2 + b**2 + c**2 + last**2)
+    return {"px": a, "py": b, "pz": c, "energy": energy}

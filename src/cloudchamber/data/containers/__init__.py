@@ -1,0 +1,6 @@
+"""Containers: ROOT, HDF5, npz and Parquet files behind one interface of named columns."""
+
+from cloudchamber.data.containers.base import Column, Container, Jagged, check_size
+from cloudchamber.data.containers.opening import open_container
+
+__all__ = ["Column", "Container", "Jagged", "check_size", "open_container"]

@@ -1,0 +1,117 @@
+"""OmniLearned: jets as particles relative to an unknown jet axis, as HDF5."""
+
+# N event, P particle slot, F feature
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloudchamber.data.containers import Container
+from cloudchamber.data.containers.hdf5 import Hdf5
+from cloudchamber.data.reader import Reader, class_index, standard
+from cloudchamber.data.readers.jetclass import CLASSES
+from cloudchamber.errors import BadFile
+from cloudchamber.events import Cloud, Feature, Label, Schema
+from cloudchamber.events.kinematics import momenta
+
+_CITATION = ("arXiv:2510.24066",)
+# Files of the shared pre-training set hold labels in one numbering of 210 classes: data set -> its first label there.
+_SHIFTS = {"jetclass": 2, "jetclass2": 12, "aspen": 200, "cms_qcd": 201, "cms_bsm": 202}
+_CLASSES: dict[str, tuple[str, ...]] = {
+    "jetclass": CLASSES,
+    "jetclass2": tuple(f"jetclass2_{i}" for i in range(188)),
+    "aspen": ("aspen",),
+    "cms_qcd": ("cms_qcd",),
+    "cms_bsm": tuple(f"cms_bsm_{i}" for i in range(8)),  # 202 to 209, the last of the 210
+}
+_COLUMNS = ("deta", "dphi", "log_pt", "log_energy", "omnilearned_pid", "d0", "d0_err", "dz", "dz_err")
+_WIDTHS = (4, 5, 9)  # kinematics; with particle code; with impact parameters
+_NEARLY_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1: tanh of 8.7 mm
+_PID = Feature(name="omnilearned_pid", kind="integer", description="particle code in the data set's own vocabulary")
+
+
+def _recognises(container: Container) -> bool:
+    return isinstance(container, Hdf5) and {"data", "pid"} <= set(container.keys) and len(container.shape("data")) == 3
+
+
+def _read(container: Container, start: int, stop: int) -> Cloud:
+    assert isinstance(container, Hdf5)
+    width = container.shape("data")[2]
+    if width not in _WIDTHS:
+        raise BadFile(
+            f"{container.path}: data has {width} features, this reader knows {' (+ '.join(map(str, _WIDTHS))} "
+            f"({', '.join(_COLUMNS)}). Name the columns in a card."
+        )
+    has_global = "global" in container.keys
+    columns = container.read(("data", "pid", *(("global",) if has_global else ())), start, stop, "omnilearned")
+    data_NPF = np.asarray(columns["data"])
+    real = (data_NPF != 0).any(axis=2)  # a particle of pT = 1 GeV has log pT = 0 and stays
+    particles = _particles({name: data_NPF[..., i][real] for i, name in enumerate(_COLUMNS[:width])})
+    event_columns = _globals(np.asarray(columns["global"])) if has_global else {}
+    classes, shift = _numbering(container)
+    label = class_index(
+        container, "pid", np.asarray(columns["pid"]).astype(np.int64) - shift, len(classes), np.arange(start, stop)
+    )
+    schema = Schema(
+        dataset=f"OmniLearned {_data_set(container)}",
+        frame="jet",
+        features=((_PID,) if width > 4 else ()) + (standard(*_COLUMNS[5:]) if width > 5 else ()),
+        columns=tuple(Feature(name=name, description="no name or unit in the file") for name in event_columns),
+        labels=(Label(name="pid", classes=classes, description=f"label in the file minus {shift}"),),
+        citation=_CITATION,
+        notes=(
+            "The jet axis is not in the file: momenta are those of massless particles around an axis at eta = 0, phi = 0, "
+            "so log E is not used. d0 and dz come from their tanh and end at 8.7 mm. data_pid is not read."
+        ),
+    )
+    return Cloud.from_flat(real.sum(axis=1), particles, {**event_columns, "pid": label}, schema)
+
+
+def _particles(values: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    with np.errstate(over="ignore", invalid="ignore"):  # an absurd log pT becomes infinite, and the border check names it
+        pt = np.exp(values["log_pt"].astype(np.float64))
+        particles = momenta(pt, values["deta"].astype(np.float64), values["dphi"].astype(np.float64))
+    if "omnilearned_pid" in values:
+        particles["omnilearned_pid"] = values["omnilearned_pid"]
+    for name in ("d0", "dz") if "d0" in values else ():
+        tanh, error = values[name], values[f"{name}_err"]
+        track = (tanh != 0) | (error != 0)
+        particles[name] = np.where(track, np.arctanh(np.clip(tanh, -_NEARLY_ONE, _NEARLY_ONE)), np.nan)
+        particles[f"{name}_err"] = np.where(track, error, np.nan)
+    return {name: p.astype(np.float32) for name, p in particles.items()}
+
+
+def _globals(values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The event columns by position; the last of them is the multiplicity over 100."""
+    return {f"global_{i}": values[:, i] for i in range(values.shape[1])}
+
+
+def _numbering(container: Container) -> tuple[tuple[str, ...], int]:
+    """The classes and the first label of the data set that the file or one of its folders is called after."""
+    name = _data_set(container)
+    if name in _CLASSES:
+        return _CLASSES[name], _SHIFTS[name]
+    labels = np.asarray(container.read(("pid",), 0, container.rows("pid"), "omnilearned")["pid"])
+    return tuple(f"{name}_{i}" for i in range(int(labels.max(initial=0)) + 1)), 0
+
+
+def _data_set(container: Container) -> str:
+    """`jetclass` for jetclass/train/x.h5 and for jetclass.h5; the file's own name where no folder is a known data set."""
+    parts = container.path.absolute().parts
+    known = [p for p in (container.path.stem, *reversed(parts[-3:-1])) if p in _SHIFTS]
+    if known:
+        return known[0]
+    return parts[-3] if len(parts) > 2 and parts[-2] in ("train", "val", "test") else container.path.stem
+
+
+READER = Reader(
+    name="omnilearned",
+    description="OmniLearned HDF5 files (data, pid, global)",
+    citation=_CITATION,
+    recognises=_recognises,
+    count=lambda container: container.rows("data"),
+    read=_read,
+)
