@@ -1,6 +1,7 @@
 """Data: readers, cards, the store and what training reads. Everything is checked here, at the border, once."""
 
 from cloudchamber.data.convert import convert
+from cloudchamber.data.inspect import describe
 from cloudchamber.data.reading import read, recognise
 
-__all__ = ["convert", "read", "recognise"]
+__all__ = ["convert", "describe", "read", "recognise"]

@@ -17,7 +17,7 @@ from cloudchamber.events import MOMENTUM, Cloud
 from cloudchamber.events.kinematics import invariant_mass, pt_eta_phi
 
 LIMIT = 100_000  # events that a summary looks at, unless told
-_BINS = 40
+_BINS = 30
 
 
 @dataclass(frozen=True)
