@@ -43,7 +43,7 @@ def cluster(
     """
     if radius <= 0:
         raise BadInput(f"a jet radius must be positive, got {radius}")
-    fastjet = _fastjet()
+    fastjet = fastjet_module()
     names = dict(zip(("px", "py", "pz", "E"), MOMENTUM, strict=True))
     flat = {short: np.asarray(momentum[name], dtype=np.float64) for short, name in names.items()}
     events = ak.unflatten(ak.zip(flat, with_name="Momentum4D"), counts)
@@ -91,11 +91,8 @@ def leading_jets(cloud: Cloud, n: int = 2, *, radius: float = 1.0, min_pt: float
     )
 
 
-def _with(citation: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*citation, *CITATIONS.values())))
-
-
-def _fastjet() -> Any:
+def fastjet_module() -> Any:
+    """The package fastjet without its banner; MissingExtra if it is not installed."""
     try:
         import fastjet
     except ImportError as error:
@@ -103,3 +100,7 @@ def _fastjet() -> Any:
     # The banner goes to the C++ standard output, past any capture; its citation is in the schema instead.
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # noqa: SLF001
     return fastjet
+
+
+def _with(citation: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*citation, *CITATIONS.values())))

@@ -75,11 +75,7 @@ def generate(
 
 def start_pythia(scenario: Scenario, seed: int, *, mpi: bool, pt_range: tuple[float, float]) -> Any:
     """Pythia, ready for a scenario; CloudchamberError naming the setting that it refuses."""
-    try:
-        import pythia8mc
-    except ImportError as error:
-        raise missing_extra("pythia8mc", "sim", "simulating collisions") from error
-    pythia = pythia8mc.Pythia("", False)
+    pythia = pythia_module().Pythia("", False)
     phase_space = (
         f"PhaseSpace:pTHatMin = {PT_HAT_MARGIN[0] * pt_range[0]}",
         f"PhaseSpace:pTHatMax = {PT_HAT_MARGIN[1] * pt_range[1]}",
@@ -89,6 +85,15 @@ def start_pythia(scenario: Scenario, seed: int, *, mpi: bool, pt_range: tuple[fl
     if not pythia.init():
         raise CloudchamberError(f"Pythia does not start for class {scenario.name!r} with pT in {pt_range} GeV")
     return pythia
+
+
+def pythia_module() -> Any:
+    """The package pythia8mc; MissingExtra if it is not installed."""
+    try:
+        import pythia8mc
+    except ImportError as error:
+        raise missing_extra("pythia8mc", "sim", "simulating collisions") from error
+    return pythia8mc
 
 
 def _apply(pythia: Any, settings: tuple[str, ...]) -> None:

@@ -19,8 +19,9 @@ import numpy as np
 
 from cloudchamber.errors import BadInput, CloudchamberError
 from cloudchamber.events import Cloud, Feature, Label, Schema, concatenate
+from cloudchamber.events.clustering import fastjet_module
 from cloudchamber.events.kinematics import FLAGS
-from cloudchamber.simulate.collider import BATCH, COLUMNS, MAX_ETA, PARTONS, RADIUS, JetBatch, generate
+from cloudchamber.simulate.collider import BATCH, COLUMNS, MAX_ETA, PARTONS, RADIUS, JetBatch, generate, pythia_module
 from cloudchamber.simulate.scenarios import CITATIONS, scenario
 
 CHUNK = 500  # jets per job: fixed, since a chunk is what a seed belongs to
@@ -71,6 +72,7 @@ def stream(
 ) -> Iterator[Cloud]:
     """What `simulate` gives, as clouds of at most CHUNK jets of one class, each as soon as it is there and in that order."""
     _check(classes, n, workers, pt_range)
+    pythia_module(), fastjet_module()  # a missing package is told here, not by a worker
     schema = describe(classes, seed=seed, mpi=mpi, pt_range=pt_range)
     jobs = [
         _Job(name, seed, chunk, min(CHUNK, n - chunk * CHUNK), mpi, pt_range)
