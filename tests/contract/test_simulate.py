@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -131,6 +132,18 @@ def test_a_stream_that_is_closed_early_leaves_no_process(monkeypatch):
     assert len(next(clouds)) == 2
     clouds.close()
     assert not multiprocessing.active_children()
+
+
+def test_a_script_without_a_main_guard_can_simulate_in_parallel(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from cloudchamber.simulate import simulate\n"
+        "print('started')\n"
+        "print(len(simulate(['QCD', 'Wqq'], 2, workers=2, mpi=False)))\n"
+    )
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert result.stdout == "started\n4\n"
+    assert not result.stderr
 
 
 def test_the_verb_writes_a_store_and_refuses_a_folder_that_is_there(tmp_path: Path):

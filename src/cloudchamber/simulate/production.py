@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
+from types import ModuleType
 
 import numpy as np
 
@@ -154,9 +156,9 @@ def _clouds(
     classes = schema.label("label").classes
     for job, jets in zip(jobs, chunks, strict=True):
         label = np.full(len(jets), classes.index(job.name), dtype=np.int64)
-        yield Cloud.from_flat(jets.counts, jets.particles, {"label": label, "parton": jets.parton}, schema)
         if progress is not None:
             progress(len(jets))
+        yield Cloud.from_flat(jets.counts, jets.particles, {"label": label, "parton": jets.parton}, schema)
 
 
 def _in_pool(jobs: Sequence[_Job], workers: int) -> Iterator[JetBatch]:
@@ -165,21 +167,30 @@ def _in_pool(jobs: Sequence[_Job], workers: int) -> Iterator[JetBatch]:
     stop = context.Event()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,))
     waiting: deque[Future[JetBatch]] = deque()
-    todo = iter(jobs)
     try:
-        for job in chain(todo, [None]):
-            if job is not None:
+        for job in jobs:
+            with _no_script():
                 waiting.append(pool.submit(run_job, job))
-            while waiting and (job is None or len(waiting) >= 2 * workers):
+            if len(waiting) >= 2 * workers:
                 yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     except BrokenProcessPool as error:
-        raise CloudchamberError(
-            "a simulation worker died (out of memory, or killed). If this is a script, start its work under "
-            "`if __name__ == '__main__':`, since workers import it; or give workers=1."
-        ) from error
+        raise CloudchamberError("a simulation worker died: killed, or out of memory. Give fewer workers.") from error
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Hide the user's script from new workers: they need nothing of it, and would run it once more."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _start_worker(stop: Event) -> None:
