@@ -34,7 +34,8 @@ class Hdf5(Container):
 
         found: dict[str, tuple[Any, str | None]] = {}
 
-        def add(name: str, item: Any) -> None:
+        def add(name: str | bytes, item: Any) -> None:
+            name = name if isinstance(name, str) else name.decode(errors="replace")  # h5py gives bytes if not UTF-8
             if isinstance(item, h5py.Dataset) and item.shape:
                 found[name] = (item, None)
                 found.update({f"{name}/{field}": (item, field) for field in item.dtype.names or ()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from math import prod
@@ -26,7 +27,8 @@ class Npz(Container):
         EOFError,
         ValueError,
         KeyError,
-        SyntaxError,  # from NumPy's parsing of a damaged array header
+        SyntaxError,  # from NumPy's parsing of a damaged array header, as is the next
+        tokenize.TokenError,
         NotImplementedError,
         RuntimeError,
         zipfile.BadZipFile,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cloudchamber.data.containers.base import Column, Container, Jagged
+from cloudchamber.data.containers.base import Column, Container, Jagged, check_size
 from cloudchamber.errors import BadFile
 
 
@@ -60,7 +60,8 @@ class Parquet(Container):
         self._file.close()
 
     def table(self, keys: tuple[str, ...], start: int, stop: int) -> pa.Table:
-        """Rows start to stop of some columns as an Arrow table."""
+        """Rows start to stop of some columns as an Arrow table. Raises BadFile if they are too large."""
+        check_size(self.path, f"columns {keys[0]} ...", sum(self.nbytes(key, start, stop) for key in keys))
         groups = list(self._groups(start, stop))
         parts = [self._file.read_row_group(g, columns=list(keys)).slice(a, b - a) for g, a, b in groups]
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table().select(list(keys))
