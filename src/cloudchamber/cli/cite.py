@@ -1,0 +1,39 @@
+"""The verb cite: the BibTeX that the user of a run, a store, a file or shipped weights owes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def cite(
+    what: Annotated[str, typer.Argument(metavar="RUN|STORE|FILE|xs", help="A folder, a file, or shipped weights such as xs.")],
+) -> None:
+    """Print the BibTeX that you owe for a run, a store, a data file or shipped weights.
+
+    It covers the data sets, the programs that made them, and cloudchamber.
+    """
+    from cloudchamber.publish.citations import OURSELVES, bibtex
+
+    typer.echo(bibtex([*_owed(what), OURSELVES]))
+
+
+def _owed(what: str) -> Iterable[str]:
+    from cloudchamber.data import read
+    from cloudchamber.data.store import Store
+    from cloudchamber.publish import shipped
+    from cloudchamber.run import Run
+
+    path = Path(what)
+    if (path / "run.json").is_file():
+        citations: Iterable[str] = Run.open(path).info.get("citations", ())
+    elif (path / "config.json").is_file() or not path.exists():
+        citations = shipped.config(what).get("citation", ())
+    elif path.is_dir():
+        citations = Store.open(path).schema.citation
+    else:
+        citations = read(path, stop=1).schema.citation
+    return citations

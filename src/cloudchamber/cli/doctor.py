@@ -1,0 +1,94 @@
+"""The verb doctor: what is installed, what that enables, and whether anything that is needed is broken."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Annotated
+
+import typer
+
+# Extra -> its packages and what they are for.
+_EXTRAS = {
+    "sim": (("pythia8mc", "fastjet"), "simulate and demo; jets from whole events (convert --leading-jets)"),
+    "blosc": (("hdf5plugin",), "reading HDF5 files that are compressed with blosc"),
+    "bench": (("omnilearned", "weaver-core"), "the benchmarks against other programs"),
+}
+_SHIPPED = "xs"  # the weights that every installation has
+
+
+def doctor(
+    *, quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only; the exit code says the rest.")] = False
+) -> None:
+    """Say what is installed, which verbs that enables, and whether the shipped weights are whole.
+
+    Exit code 1 if something that is needed is missing or broken; a missing extra is not.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [*_core(), *_extras(), *_weights(), *_machine()]
+    table = Table("", "what", "found", "for", box=None, pad_edge=False)
+    for state, what, found, purpose in rows:
+        if not quiet or state == "broken":
+            table.add_row(f"[{_COLOURS[state]}]{state}[/]", what, found, purpose)
+    if table.row_count:
+        Console().print(table)
+    if any(row[0] == "broken" for row in rows):
+        raise typer.Exit(1)
+
+
+_COLOURS = {"ok": "green", "absent": "yellow", "broken": "bold red"}
+_Row = tuple[str, str, str, str]
+
+
+def _core() -> list[_Row]:
+    """Python and every package that is always needed; the good ones in one row."""
+    rows: list[_Row] = [("ok", "Python", sys.version.split()[0], "")]
+    names = [re.split(r"[^\w.-]", r, maxsplit=1)[0] for r in requires("cloudchamber") or () if "extra ==" not in r]
+    found = {name: _version(name) for name in ("cloudchamber", *names)}
+    rows += [("broken", name, "not installed", "everything") for name, number in found.items() if not number]
+    return [*rows, ("ok", "packages", ", ".join(f"{n} {v}" for n, v in found.items() if v), "everything")]
+
+
+def _extras() -> list[_Row]:
+    rows: list[_Row] = []
+    for extra, (packages, purpose) in _EXTRAS.items():
+        missing = [p for p in packages if not _version(p)]
+        if missing:
+            rows.append(
+                ("absent", f"extra {extra}", f"no {', '.join(missing)}: pip install 'cloudchamber\\[{extra}]'", purpose)
+            )
+        else:
+            rows.append(("ok", f"extra {extra}", ", ".join(f"{p} {_version(p)}" for p in packages), purpose))
+    return rows
+
+
+def _weights() -> list[_Row]:
+    from cloudchamber.publish import shipped
+
+    purpose = "finetune, embed, Classifier"
+    rows: list[_Row] = []
+    for name in sorted({*shipped.names(), _SHIPPED}):
+        weights = shipped.check(name)
+        found = weights.problem or f"{weights.size_mb:.1f} MB, SHA-256 verified"
+        rows.append(("broken" if weights.problem else "ok", f"weights {name}", found, purpose))
+    return rows
+
+
+def _machine() -> list[_Row]:
+    try:
+        import torch
+    except ImportError as error:
+        return [("broken", "torch", str(error), "everything but convert, simulate, report")]
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
+    return [("ok", "machine", f"{os.cpu_count()} CPU threads ({torch.get_num_threads()} used by torch), {device}", "")]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,76 @@
+"""Model card: what weights are, what they saw, what they never saw, and what they are good for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloudchamber.publish.citations import OURSELVES, bibtex
+
+_FENCE = "```"
+
+
+def model_card(
+    name: str,
+    config: Mapping[str, Any],
+    recipe: str,
+    metrics: Mapping[str, str],
+    *,
+    parameters: int,
+    left_out: Sequence[str],
+    intended_use: str,
+    limits: Sequence[str],
+    environment: Mapping[str, Any],
+) -> str:
+    """A model card in Markdown.
+
+    config: the weights' `config.json`. recipe: YAML that made them. metrics: figure -> finished text with its error and
+    the sample it was measured on. left_out: what the training never saw, on purpose. environment: a run's
+    `environment.json`. Everything is quoted as given; nothing is looked up.
+    """
+    data = config["data"]
+    seen = f", {data['jets_seen']:,} presentations" if "jets_seen" in data else ""
+    tasks = ", ".join(t["task"] + (f" ({t['target']})" if t.get("target") else "") for t in config["tasks"])
+    features = sorted({name for group in config["particle"].values() for name in group})
+    packages = ", ".join(f"{k} {v}" for k, v in environment.get("packages", {}).items())
+    sections = {
+        f"cloudchamber weights `{name}`": (
+            f"A transformer on particle clouds, size `{config['size']}` ({parameters:,} parameters), for adaptation to new "
+            f"tasks with few labels.\n\nLoad: `cloudchamber.load({name!r})`. "
+            f"SHA-256 of `model.safetensors`: `{config['sha256']}`."
+        ),
+        "Training": (
+            f"Objectives: {tasks}. Data: {data['dataset']}, {data['events']:,} events{seen}. {data.get('notes', '')}".rstrip()
+            + "\n\n"
+            + _class_tables(data.get("classes", {}))
+        ),
+        "Left out on purpose": _bullets(left_out) or "Nothing.",
+        "Input": (
+            f"Up to {config['max_particles']} particles per event, by falling pT: px, py, pz, energy [GeV], and by name: "
+            f"{', '.join(features)}. A feature that a data set lacks contributes nothing."
+        ),
+        "Figures": _rows(("figure", "value"), metrics.items()) or "None measured.",
+        "Intended use": intended_use,
+        "Limits": _bullets(limits) or "None known.",
+        "Licence": str(config.get("licence", "not stated")),
+        "Made with": f"Python {environment['python']} on {environment['platform']}; {packages}.",
+        "Recipe": f"{_FENCE}yaml\n{recipe.strip()}\n{_FENCE}",
+        "Citation": f"{_FENCE}bibtex\n{bibtex([*config.get('citation', ()), OURSELVES])}\n{_FENCE}",
+    }
+    text = "\n\n".join(f"## {title}\n\n{body.strip()}" for title, body in sections.items())
+    return text.removeprefix("#") + "\n"
+
+
+def _class_tables(classes: Mapping[str, Mapping[str, int]]) -> str:
+    return "\n\n".join(
+        _rows((label, "events"), ((c, f"{n:,}") for c, n in counts.items())) for label, counts in classes.items()
+    )
+
+
+def _rows(header: tuple[str, str], rows: Any) -> str:
+    lines = [f"| {key} | {value} |" for key, value in rows]
+    return "\n".join([f"| {header[0]} | {header[1]} |", "|---|---|", *lines]) if lines else ""
+
+
+def _bullets(items: Sequence[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)

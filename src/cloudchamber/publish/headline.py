@@ -1,0 +1,237 @@
+"""Headline: the figures of all arms as tables, each with its spread over seeds and its error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cloudchamber.publish.runs import Arm, RunRecord
+from cloudchamber.stats import Paired, ScoreTable, paired, steps_to_reach, summarise
+from cloudchamber.stats.metrics import one_vs_rest_auc
+
+_NAMES = {
+    "auc": "AUC",
+    "accuracy": "Accuracy",
+    "cross_entropy": "Cross-entropy",
+    "bias": "Bias",
+    "resolution": "Resolution",
+    "mse": "MSE",
+    "correlation": "Correlation",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of finished text: the first column is a name, the others are figures."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One seed of one arm beside the same seed of the reference."""
+
+    arm: str
+    seed: int
+    figure: float
+    of_reference: float
+    final_loss: float | None  # of the reference
+    steps: int | None  # to reach it; None: never
+    steps_of_reference: int | None
+    best_loss: float | None  # the lowest of the reference: the harder target
+    steps_to_best: int | None
+    steps_of_reference_to_best: int | None
+
+
+def main_figure(arms: Sequence[Arm]) -> str:
+    """The figure that arms are compared by: "auc" for classes, "resolution" for a number."""
+    return "auc" if arms[0].tables[0].classes else "resolution"
+
+
+def measured(arms: Sequence[Arm]) -> dict[str, list[dict[str, Any]]]:
+    """Every run's figures by arm, recomputed from its score table."""
+    return {arm.name: [summarise(t) for t in arm.tables] for arm in arms}
+
+
+def by_seed(arms: Sequence[Arm], against: Arm) -> list[Seed]:
+    """Every arm beside the reference, for the seeds that both have."""
+    name = main_figure(arms)
+    return [
+        _seed(arm.name, run, {r.info.seed: r for r in against.runs}[run.info.seed], name)
+        for arm in arms
+        if arm is not against
+        for run in arm.runs
+        if run.info.seed in {r.info.seed for r in against.runs}
+    ]
+
+
+def compared(seeds: Sequence[Seed], arm: str) -> Paired | None:
+    """The paired difference of an arm and the reference; None if they share no seed."""
+    own = [s for s in seeds if s.arm == arm]
+    return paired([s.figure for s in own], [s.of_reference for s in own]) if own else None
+
+
+def headline(
+    arms: Sequence[Arm], figures: dict[str, list[dict[str, Any]]], seeds: Sequence[Seed], against: Arm | None
+) -> Table:
+    """One column per arm: figures, paired difference to the reference, steps to reach the reference's final loss."""
+    first, table = figures[arms[0].name][0], arms[0].tables[0]
+    rows = [("Seeds", *(str(len(figures[arm.name])) for arm in arms))]
+    for name in (n for n in _NAMES if first.get(n) is not None):
+        of_arms = ([[f[k] for f in figures[arm.name] if f.get(k) is not None] for k in (name, f"{name}_error")] for arm in arms)
+        rows.append((_title(name, table), *(spread(values, errors) for values, errors in of_arms)))
+    for point in first.get("rejection", {}):
+        title = f"Background rejection at {float(point):.0%} signal efficiency"
+        rows.append((title, *(_rejection([f["rejection"][point] for f in figures[arm.name]]) for arm in arms)))
+    if against:
+        better = main_figure(arms)
+        differences = ("reference" if a is against else _difference(seeds, a.name, better) for a in arms)
+        rows.append((f"{_NAMES[better]} difference, paired by seed", *differences))
+        rows.append((f"Steps to the final loss of {against.name}", *(_steps(seeds, a, against) for a in arms)))
+    return Table(("Test sample", *(arm.name for arm in arms)), tuple(rows), _caption(figures, against))
+
+
+def seed_table(seeds: Sequence[Seed], name: str, against: Arm) -> Table:
+    """One row per arm and seed: the figure beside the reference's, and the steps to the reference's losses."""
+    columns = ("Arm", "Seed", _NAMES[name], "of reference", "difference", "its final loss", "steps", "its best loss", "steps")
+    rows = tuple(
+        (
+            s.arm,
+            str(s.seed),
+            f"{s.figure:.4f}",
+            f"{s.of_reference:.4f}",
+            f"{s.figure - s.of_reference:+.4f}",
+            _number(s.final_loss),
+            _pair(s.steps, s.steps_of_reference),
+            _number(s.best_loss),
+            _pair(s.steps_to_best, s.steps_of_reference_to_best),
+        )
+        for s in seeds
+    )
+    caption = (
+        f"Seed by seed against {against.name}. Steps: the first validation at or below the reference's loss, for this arm and "
+        "for the reference itself."
+    )
+    return Table(columns, rows, caption)
+
+
+def class_table(arms: Sequence[Arm]) -> Table:
+    """One-vs-rest AUC of every class, for more than two classes."""
+    columns = []
+    for arm in arms:
+        of_runs = [one_vs_rest_auc(t.truth, t.scores_NC, t.weight) for t in arm.tables]
+        columns.append([spread([a.value for a in c], [a.error for a in c]) for c in zip(*of_runs, strict=True)])
+    rows = tuple(zip(arms[0].tables[0].classes, *columns, strict=True))
+    return Table(("Class", *(arm.name for arm in arms)), rows, "AUC of each class against all others.")
+
+
+def spread(values: Sequence[float], errors: Sequence[float]) -> str:
+    """Mean, standard deviation over seeds (if there are several), mean statistical error (if known).
+
+    >>> spread([0.95, 0.96], [0.004, 0.004])
+    '0.9550 ± 0.0071 ± 0.0040'
+    """
+    parts = [float(np.std(values, ddof=1))] if len(values) > 1 else []
+    parts += [float(np.mean(errors))] if errors else []
+    return rounded(float(np.mean(values)), parts)
+
+
+def rounded(value: float, errors: Sequence[float]) -> str:
+    """A value and its errors, all to two digits of the largest error.
+
+    >>> rounded(123.456, [4.2, 0.3]), rounded(0.5, [])
+    ('123.5 ± 4.2 ± 0.3', '0.5')
+    """
+    largest = max(errors, default=0.0)
+    if not largest > 0:
+        return " ± ".join(f"{v:.4g}" for v in (value, *errors))
+    decimals = min(max(0, 1 - int(np.floor(np.log10(largest)))), 6)
+    return " ± ".join(f"{v:.{decimals}f}" for v in (value, *errors))
+
+
+def _seed(arm: str, run: RunRecord, other: RunRecord, name: str) -> Seed:
+    assert run.scores is not None
+    assert other.scores is not None
+    ours, theirs = run.curve("val", "loss"), other.curve("val", "loss")
+    final = float(theirs.values[-1]) if len(theirs.values) else None
+    best = float(theirs.values.min()) if len(theirs.values) else None
+
+    def steps(curve: Any, target: float | None) -> int | None:
+        return None if target is None else steps_to_reach(curve.steps.tolist(), curve.values.tolist(), target)
+
+    return Seed(
+        arm=arm,
+        seed=run.info.seed,
+        figure=summarise(run.scores)[name],
+        of_reference=summarise(other.scores)[name],
+        final_loss=final,
+        steps=steps(ours, final),
+        steps_of_reference=steps(theirs, final),
+        best_loss=best,
+        steps_to_best=steps(ours, best),
+        steps_of_reference_to_best=steps(theirs, best),
+    )
+
+
+def _title(name: str, table: ScoreTable) -> str:
+    if name == "auc" and len(table.classes) > 2:
+        return "AUC, mean over classes"
+    unit = {"bias": table.unit, "resolution": table.unit, "mse": f"{table.unit}²"}.get(name, "1")
+    return _NAMES[name] + ("" if table.unit == "1" or unit == "1" else f" [{unit}]")
+
+
+def _difference(seeds: Sequence[Seed], arm: str, name: str) -> str:
+    result = compared(seeds, arm)
+    if result is None:
+        return "no shared seed"
+    value = rounded(result.mean, [result.error]) if np.isfinite(result.error) else f"{result.mean:.4f}"
+    return f"{'+' if result.mean > 0 else ''}{value} ({better_in(result, name)} of {result.n} better)"
+
+
+def better_in(result: Paired, name: str) -> int:
+    """In how many seeds the arm is better than the reference: a higher AUC, a narrower resolution."""
+    return result.n - result.wins if name == "resolution" else result.wins
+
+
+def _steps(seeds: Sequence[Seed], arm: Arm, against: Arm) -> str:
+    if arm is against:
+        own = {s.seed: s.steps_of_reference for s in seeds if s.steps_of_reference is not None}
+        return f"{np.median(list(own.values())):.0f}" if own else ""
+    shared = [s for s in seeds if s.arm == arm.name and s.final_loss is not None]
+    reached = [(s.steps, s.steps_of_reference) for s in shared if s.steps is not None and s.steps_of_reference]
+    if len(reached) < len(shared):
+        return f"reached in {len(reached)} of {len(shared)} seeds"
+    if not shared:
+        return ""
+    return f"{np.median([a for a, _ in reached]):.0f} (ratio {np.median([a / b for a, b in reached]):.2f})"
+
+
+def _rejection(points: Sequence[dict[str, Any]]) -> str:
+    if any(p["lower_limit"] for p in points):
+        return f"> {min(p['value'] for p in points):.0f} (95 % CL)"
+    return spread([p["value"] for p in points], [p["error"] for p in points])
+
+
+def _caption(figures: dict[str, list[dict[str, Any]]], against: Arm | None) -> str:
+    n = max(len(runs) for runs in figures.values())
+    first = "First ±: standard deviation over the seeds; second ±: " if n > 1 else "±: "
+    text = f"{first}statistical error of the test sample of {next(iter(figures.values()))[0]['n']:,} events."
+    if against:
+        text += (
+            f" Differences are an arm minus {against.name}, mean over seeds with its standard error. Steps: median over seeds "
+            f"to the first validation at or below the last validation loss of {against.name}, which may get there earlier."
+        )
+    return text
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _pair(ours: int | None, theirs: int | None) -> str:
+    return f"{'never' if ours is None else ours} vs {'never' if theirs is None else theirs}"

@@ -1,0 +1,182 @@
+"""Report: one self-contained HTML page of one or more runs, and the figures' data beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from cloudchamber.events import Cloud
+from cloudchamber.publish import headline as tables
+from cloudchamber.publish import plots
+from cloudchamber.publish.citations import OURSELVES, bibtex
+from cloudchamber.publish.displays import event_displays
+from cloudchamber.publish.figure import Figure, plain
+from cloudchamber.publish.headline import Table
+from cloudchamber.publish.residuals import residual_plots
+from cloudchamber.publish.runs import Arm, read_arms, reference, same_events
+from cloudchamber.run import atomic, write_json
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the page."""
+
+    title: str
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number to be read at a glance."""
+
+    value: str
+    text: str
+
+
+def write_report(runs: Sequence[Path], out: Path, *, title: str, story: str = "", data: Cloud | None = None) -> Path:
+    """Write the page `out` and the numbers of its figures as JSON into `<out stem>_data/`; returns `out`.
+
+    runs: complete run folders; those of one arm are its seeds. story: paragraphs, separated by an empty line.
+    data: events to show as displays. An earlier page of that name is replaced.
+
+    Raises BadRun if a folder is no complete run or the runs cannot stand on one page.
+    """
+    arms = read_arms(runs)
+    scored = [arm for arm in arms if arm.tables]
+    results, facts = _results(scored) if scored else (None, ())
+    sections = [results] if results else []
+    sections += _learning(arms)
+    sections += _shapes(scored) if scored else []
+    if data is not None and len(data):
+        sections.append(Section("Event displays", figures=(event_displays(data, _label(arms, data)),)))
+    sections.append(Section("Time and cost", tables=(_cost(arms),)))
+    page = _render(arms, sections, facts, title=title, story=story, stem=out.stem)
+    folder = out.with_name(f"{out.stem}_data")
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in (f for s in sections for f in s.figures):
+        write_json(folder / f"{figure.name}.json", {"caption": figure.caption, "data": figure.data})
+    write_json(folder / "tables.json", plain([{"section": s.title, "tables": [asdict(t) for t in s.tables]} for s in sections]))
+    with atomic(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return out
+
+
+def _results(arms: Sequence[Arm]) -> tuple[Section, tuple[Fact, ...]]:
+    against, figures = reference(arms), tables.measured(arms)
+    seeds = tables.by_seed(arms, against) if against else []
+    shown = [tables.headline(arms, figures, seeds, against)]
+    if against and seeds:
+        shown.append(tables.seed_table(seeds, tables.main_figure(arms), against))
+    if len(arms[0].tables[0].classes) > 2:
+        shown.append(tables.class_table(arms))
+    return Section("Results", tables=tuple(shown)), _facts(arms, figures, seeds, against)
+
+
+def _shapes(arms: Sequence[Arm]) -> list[Section]:
+    """What one number does not say: curves of classifiers, residuals of regressors."""
+    classes = arms[0].tables[0].classes
+    if not classes:
+        return [Section("Residuals", figures=(residual_plots(arms),))]
+    confusion = [Section("Confusion", figures=(plots.confusion_matrices(arms),))] if len(classes) > 2 else []
+    roc, calibration = plots.roc_curves(arms), plots.calibration_curves(arms)
+    return [Section("ROC curves", figures=(roc,)), *confusion, Section("Calibration", figures=(calibration,))]
+
+
+def _facts(
+    arms: Sequence[Arm], figures: dict[str, list[dict[str, Any]]], seeds: Sequence[tables.Seed], against: Arm | None
+) -> tuple[Fact, ...]:
+    """At most two arms' main figure, and how the first arm compares with the reference."""
+    name = tables.main_figure(arms)
+    label, digits = ("AUC", ".4f") if name == "auc" else ("resolution", ".4g")
+    facts = [Fact(f"{fmean(f[name] for f in figures[arm.name]):{digits}}", f"{label}, {arm.name}") for arm in arms[:2]]
+    arm = next((a for a in arms if a is not against), arms[0])
+    result = tables.compared(seeds, arm.name)
+    if against is None or result is None:
+        return tuple(facts)
+    better = f"better in {tables.better_in(result, name)} of {result.n} seeds"
+    facts.append(Fact(f"{result.mean:+{digits}}", f"{label} difference, {better}"))
+    own = [s for s in seeds if s.arm == arm.name]
+    ratios = [s.steps / s.steps_of_reference for s in own if s.steps is not None and s.steps_of_reference]
+    if len(ratios) == result.n:
+        facts.append(Fact(f"{median(ratios):.2f}", f"of the steps that {against.name} takes to its final loss"))
+    return tuple(facts)
+
+
+def _learning(arms: Sequence[Arm]) -> list[Section]:
+    figure = plots.learning_curves(arms)
+    return [Section("Learning curves", figures=(figure,))] if figure else []
+
+
+def _label(arms: Sequence[Arm], data: Cloud) -> str | None:
+    """The label whose classes the displays show: the runs' target, else the first class label of the data."""
+    targets = [t.target for arm in arms for t in arm.tables[:1]]
+    classes = [label.name for label in data.schema.labels if label.classes]
+    return next((name for name in (*targets, *classes) if name in classes), None)
+
+
+def _cost(arms: Sequence[Arm]) -> Table:
+    columns = ("Arm", "Runs", "Parameters", "Labelled events", "Batch", "Steps", "Events seen", "Wall time [s]", "Events / s")
+    rows = []
+    for arm in arms:
+        runs = [r.summary for r in arm.runs]
+        s, wall = runs[0], [r.wall_s for r in runs if r.wall_s]
+        seconds = sum(wall) / len(wall) if wall else None
+        rate = s.jets_seen / seconds if s.jets_seen and seconds else None
+        counts = (s.parameters, s.train_jets, s.batch, s.steps, s.jets_seen)
+        rows.append((arm.name, str(len(runs)), *map(_count, counts), f"{seconds:.1f}" if seconds else "", _count(rate)))
+    machine = arms[0].runs[0].environment
+    where = (
+        f" Machine: {machine.get('cpu_count', '?')} CPU threads, {machine.get('platform', 'not recorded')}." if machine else ""
+    )
+    return Table(columns, tuple(rows), f"Wall time: of the training steps, mean over an arm's runs.{where}")
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _render(
+    arms: Sequence[Arm], sections: Sequence[Section], facts: Sequence[Fact], *, title: str, story: str, stem: str
+) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("cloudchamber.publish", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    runs = [run for arm in arms for run in arm.runs]
+    scored = [arm for arm in arms if arm.tables]
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        story=[paragraph.strip() for paragraph in story.split("\n\n") if paragraph.strip()],
+        facts=facts,
+        sections=sections,
+        origin=_origin({run.info.simulated for run in runs}),
+        same_events=same_events(scored) if len(runs) > 1 and scored else None,
+        arms=arms,
+        runs=runs,
+        packages=runs[0].environment.get("packages", {}),
+        python=runs[0].environment.get("python", "not recorded"),
+        bibtex=bibtex([*dict.fromkeys(c for run in runs for c in run.info.citations), OURSELVES]),
+        data_folder=f"{stem}_data",
+        version=version("cloudchamber"),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _origin(simulated: set[bool | None]) -> str:
+    """What the captions say about where the events come from."""
+    if simulated == {True}:
+        return "Simulation"
+    if simulated == {False}:
+        return "Recorded data"
+    return "Origin of the events not stated" if simulated == {None} else "Simulation and recorded data"
