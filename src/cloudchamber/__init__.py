@@ -1,1 +1,56 @@
-"""cloudchamber."""
+"""cloudchamber: one foundation model from collider jets to neutrino interactions, and the statistics to discover with it.
+
+The names below are the public face. Each is imported when it is first used, so that reading files needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudchamber.data import read
+    from cloudchamber.errors import CloudchamberError
+    from cloudchamber.estimators import Classifier, Regressor, embed
+    from cloudchamber.events import Cloud, Schema
+    from cloudchamber.events.clustering import leading_jets
+    from cloudchamber.simulate import simulate
+    from cloudchamber.train.network import load
+
+__version__ = version("cloudchamber")
+__all__ = [
+    "Classifier",
+    "Cloud",
+    "CloudchamberError",
+    "Regressor",
+    "Schema",
+    "embed",
+    "leading_jets",
+    "load",
+    "read",
+    "simulate",
+]
+
+_PLACES = {
+    "Classifier": "cloudchamber.estimators",
+    "Cloud": "cloudchamber.events",
+    "CloudchamberError": "cloudchamber.errors",
+    "Regressor": "cloudchamber.estimators",
+    "Schema": "cloudchamber.events",
+    "embed": "cloudchamber.estimators",
+    "leading_jets": "cloudchamber.events.clustering",
+    "load": "cloudchamber.train.network",
+    "read": "cloudchamber.data",
+    "simulate": "cloudchamber.simulate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'cloudchamber' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -140,7 +140,14 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Every line of `metrics.jsonl`, in order."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill can leave half a line
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, written between a checkpoint and the kill that made it the last one."""
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        with atomic(self.path / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in kept))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json` and mark the run as complete."""

@@ -1,1 +1,1 @@
-"""cloudchamber."""
+"""The model: named features, backbone, sizes."""

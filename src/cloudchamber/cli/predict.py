@@ -1,0 +1,26 @@
+"""The verb predict: a trained run and events in, a score table out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder of finetune or pretrain.")],
+    data: Annotated[list[Path], typer.Argument(help="A store, or files of any known format.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The score table, a new Parquet file.")],
+    task: Annotated[str | None, typer.Option(help="Which task, if the model has several.")] = None,
+    embed: Annotated[bool, typer.Option("--embed", help="Write the embedding of every event as well.")] = False,
+) -> None:
+    """Score events with a trained model; the table is what statistics read."""
+    from cloudchamber.errors import BadRun
+    from cloudchamber.train.scoring import score_run
+
+    if out.exists():
+        raise BadRun(f"{out}: is there already. Give another file with -o, or remove it yourself.")
+    table = score_run(run, data, task=task, embed=embed)
+    table.write(out)
+    typer.echo(f"{out}: {len(table):,} events, {', '.join(table.score_columns)}")

@@ -1,0 +1,33 @@
+"""The verb pretrain: a recipe in, a run folder with weights out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; with --resume not needed.", exists=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The new run folder.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the killed run in --out.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a model on a recipe's data and objectives; the run folder holds its weights.
+
+    Pre-training, training from scratch and fine-tuning are the same loop: what differs is the recipe.
+    """
+    from cloudchamber.cli.progress import training_bar
+    from cloudchamber.publish.report import write_report
+    from cloudchamber.recipe import load
+    from cloudchamber.train import fit
+
+    with training_bar(recipe.stem) as on_record:
+        if resume:
+            fitted = fit.resume(out, device=device, on_record=on_record)
+        else:
+            fitted = fit.fit_run(load(recipe), out, kind="pretrain", device=device, on_record=on_record)
+    write_report([out], out / "report.html", title=f"Training {fitted.recipe.name}")
+    typer.echo(f"{out}: best validation loss {fitted.progress.best_loss:.4f} at step {fitted.progress.best_step}")
+    typer.echo(f"weights: {out / 'model'}   report: {out / 'report.html'}")

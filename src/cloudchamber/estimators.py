@@ -1,0 +1,248 @@
+"""Estimators: scikit-learn's habits for clouds. Classifier and Regressor, and embeddings as plain arrays."""
+
+# N event, C class, E embedding
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import NotFittedError
+
+from cloudchamber.data import read
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadInput
+from cloudchamber.events import Cloud, Label
+from cloudchamber.nn.features import NamedFeatures
+from cloudchamber.nn.sizes import SIZES
+from cloudchamber.recipe import Adapt, Optimisation, Recipe, TaskSpec
+from cloudchamber.train.fit import Rows, fit
+from cloudchamber.train.network import Network, load_backbone, weights_folder
+from cloudchamber.train.scoring import embeddings, predicting_task, scores
+
+Events = Cloud | str | Path | Sequence[str | Path]
+_TARGET = "target"  # name of the label column made from an array y
+_FEWEST_VALIDATION = 10  # events; below it the best step would be chosen by noise
+
+
+class _Estimator(BaseEstimator):
+    """Parameters and fitting common to both estimators.
+
+    weights: shipped weights ("xs"), a run or weights folder; with adapt="scratch" a size. adapt: "full" trains all,
+    "probe" the head alone, "scratch" starts at random. steps, learning_rate: by themselves from the number of events
+    and the size if None. validation_fraction: of the events, to choose the best step. new_features: features unknown
+    to the weights that may be added, see `cloudchamber.load`.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path = "xs",
+        *,
+        adapt: Adapt = "full",
+        seed: int = 0,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        batch: int = 64,
+        validation_fraction: float = 0.15,
+        max_particles: int = 128,
+        new_features: tuple[str, ...] = (),
+        device: str = "cpu",
+    ):
+        self.weights = weights
+        self.adapt = adapt
+        self.seed = seed
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.batch = batch
+        self.validation_fraction = validation_fraction
+        self.max_particles = max_particles
+        self.new_features = new_features
+        self.device = device
+
+    @abstractmethod
+    def _target(self, cloud: Cloud, y: ArrayLike | str) -> tuple[Label, NDArray[Any]]:
+        """The label to learn and its (N,) values."""
+
+    def fit(self, X: Events, y: ArrayLike | str = "label") -> Self:
+        """Adapt to events X with target y: (N,) values, or the name of a label of X ("label": its only class label).
+
+        Raises BadInput if the target cannot be learned, BadWeights if the weights do not suit the events.
+        """
+        cloud = _events(X)
+        label, values = self._target(cloud, y)
+        schema = cloud.schema.model_copy(update={"labels": (label,)})
+        columns = {c.name: cloud.events[c.name] for c in schema.columns}
+        columns |= {schema.weight: cloud.events[schema.weight]} if schema.weight else {}
+        data = TrainingSet.from_cloud(Cloud(cloud.particles, {**columns, label.name: values}, schema), self.max_particles)
+        fitted = fit(self._recipe(label), data, self._rows(data, label), device=self.device)
+        self.network_: Network = fitted.network
+        self.recipe_ = fitted.recipe
+        self.progress_ = fitted.progress
+        self.load_report_ = fitted.report
+        return self
+
+    def embed(self, X: Events) -> NDArray[np.float32]:
+        """(N, E) vectors of the events from the adapted backbone."""
+        data = self._bound(X)
+        return embeddings(self.network_.backbone, data, np.arange(len(data)), self.device)
+
+    def _scores(self, X: Events) -> NDArray[np.float32]:
+        data = self._bound(X)
+        return scores(self.network_, data, np.arange(len(data)), predicting_task(self.network_), self.device)
+
+    def _bound(self, X: Events) -> TrainingSet:
+        if not hasattr(self, "network_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+        data = TrainingSet.from_cloud(_events(X), self.max_particles)
+        self.network_.bind(data)
+        return data
+
+    def _recipe(self, label: Label) -> Recipe:
+        optimisation = Optimisation(steps=self.steps, learning_rate=self.learning_rate, batch=self.batch, checkpoints=0)
+        scratch = self.adapt == "scratch"
+        if scratch and str(self.weights) not in SIZES:
+            raise BadInput(f"adapt='scratch' takes a size ({', '.join(SIZES)}) in place of weights, got {self.weights!r}")
+        return Recipe.model_validate(
+            {
+                "name": type(self).__name__,
+                "size": str(self.weights) if scratch else "xs",
+                "weights": None if scratch else str(self.weights),
+                "adapt": self.adapt,
+                "tasks": (TaskSpec(task="classify" if label.classes else "regress", target=label.name),),
+                "optimisation": optimisation,
+                "max_particles": self.max_particles,
+                "new_features": self.new_features,
+                "seed": self.seed,
+            }
+        )
+
+    def _rows(self, data: TrainingSet, label: Label) -> Rows:
+        """Training and validation events, every class in both in proportion."""
+        values = np.asarray(data.targets[label.name])
+        known = np.flatnonzero(values >= 0 if label.classes else np.isfinite(values))
+        order = known[np.random.default_rng(self.seed).permutation(len(known))]
+        groups = [order[values[order] == c] for c in range(len(label.classes))] if label.classes else [order]
+        cuts = [max(round(self.validation_fraction * len(g)), 1) for g in groups]
+        val = np.concatenate([g[:cut] for g, cut in zip(groups, cuts, strict=True)])
+        train = np.concatenate([g[cut:] for g, cut in zip(groups, cuts, strict=True)])
+        if len(val) < _FEWEST_VALIDATION or len(train) < len(groups):
+            raise BadInput(
+                f"{len(known)} events with a known target leave {len(train)} to train and {len(val)} to validate; "
+                f"at least {_FEWEST_VALIDATION} are needed to validate. Give more events or a larger validation_fraction."
+            )
+        return Rows(np.sort(train), np.sort(val), np.empty(0, dtype=np.int64))
+
+
+class Classifier(ClassifierMixin, _Estimator):
+    """A classifier of events, adapted from pre-trained weights.
+
+    After fit: classes_ holds the values of y in rising order (the class indices for a label's name), class_names_
+    their names; network_, recipe_ (every number resolved), progress_, load_report_.
+
+    >>> Classifier("xs", seed=1).get_params()["seed"]
+    1
+    """
+
+    def _target(self, cloud: Cloud, y: ArrayLike | str) -> tuple[Label, NDArray[Any]]:
+        if isinstance(y, str):
+            known = cloud.schema.label(cloud.schema.resolve(y))
+            if not known.classes:
+                raise BadInput(f"label {known.name!r} is a number in {known.unit!r}; use Regressor for it")
+            values = np.asarray(cloud.events[known.name])
+            present = np.unique(values[values >= 0])
+            names = [known.classes[i] for i in present]
+            name = known.name
+        else:
+            values = _one_per_event(cloud, y)
+            present = np.unique(values)
+            names, name = [str(v) for v in present], _TARGET
+        if len(present) < 2:
+            raise BadInput(f"{cloud.schema.dataset!r} has only one class ({', '.join(names) or 'none'}); two are needed")
+        self.classes_ = present
+        self.class_names_ = tuple(names)
+        index = np.searchsorted(present, values).astype(np.int64)
+        known_class = np.isin(values, present)
+        return Label(name=name, classes=self.class_names_), np.where(known_class, index, -1)
+
+    def predict_proba(self, X: Events) -> NDArray[np.float32]:
+        """(N, C) probabilities of the classes in the order of classes_."""
+        return self._scores(X)
+
+    def predict(self, X: Events) -> NDArray[Any]:
+        """(N,) most probable class, a value of classes_."""
+        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return chosen
+
+    def score(self, X: Events, y: ArrayLike | str = "label", sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy on events X whose class is known; y as in fit."""
+        cloud = _events(X)
+        truth = np.asarray(cloud.labels[y]) if isinstance(y, str) else _one_per_event(cloud, y)
+        known = np.isin(truth, self.classes_)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(np.average(self.predict(cloud)[known] == truth[known], weights=weight))
+
+
+class Regressor(RegressorMixin, _Estimator):
+    """A regressor of a number per event, adapted from pre-trained weights; it also gives the spread of each value."""
+
+    def _target(self, cloud: Cloud, y: ArrayLike | str) -> tuple[Label, NDArray[Any]]:
+        if isinstance(y, str):
+            known = cloud.schema.label(cloud.schema.resolve(y))
+            if known.classes:
+                raise BadInput(f"label {known.name!r} has classes; use Classifier for it")
+            return known, np.asarray(cloud.events[known.name], dtype=np.float64)
+        values = _one_per_event(cloud, y).astype(np.float64)
+        return Label(name=_TARGET), values
+
+    def predict(self, X: Events) -> NDArray[np.float32]:
+        """(N,) values in the unit of y."""
+        return self._scores(X)[:, 0]
+
+    def predict_spread(self, X: Events) -> NDArray[np.float32]:
+        """(N,) standard deviation of each value in the unit of y."""
+        return self._scores(X)[:, 1]
+
+    def score(self, X: Events, y: ArrayLike | str, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination on events X; y as in fit."""
+        from sklearn.metrics import r2_score
+
+        cloud = _events(X)
+        truth = np.asarray(cloud.labels[y]) if isinstance(y, str) else _one_per_event(cloud, y)
+        return float(r2_score(truth, self.predict(cloud), sample_weight=sample_weight))
+
+
+def embed(weights: str | Path, X: Events, *, max_particles: int = 128, device: str = "cpu") -> NDArray[np.float32]:
+    """(N, E) vectors of events from pre-trained weights as they are; E is twice the width of their size."""
+    _, backbone = load_backbone(weights_folder(weights))
+    data = TrainingSet.from_cloud(_events(X), max_particles)
+    for features, names in ((backbone.particle, data.particle_names[2:]), (backbone.column, data.column_names)):
+        _bind_known(features, names)
+    return embeddings(backbone, data, np.arange(len(data)), device)
+
+
+def _bind_known(features: NamedFeatures, names: Sequence[str]) -> None:
+    """Bind, with zero embeddings for features of the vocabulary that the weights have not seen."""
+    from cloudchamber.nn.features import VOCABULARY
+
+    features.add({n: VOCABULARY[n] for n in features.match(names).new})
+    features.bind(names)
+
+
+def _events(X: Events) -> Cloud:
+    if isinstance(X, Cloud):
+        return X
+    if isinstance(X, (str, Path)) or (isinstance(X, Sequence) and X and all(isinstance(p, (str, Path)) for p in X)):
+        return read(X if isinstance(X, (str, Path)) else list(X))
+    raise BadInput(f"expected a Cloud or the path of a file, got {type(X).__name__}. cloudchamber.read(path) gives a Cloud.")
+
+
+def _one_per_event(cloud: Cloud, y: ArrayLike) -> NDArray[Any]:
+    values = np.asarray(y)
+    if values.shape != (len(cloud),):
+        raise BadInput(f"y must have one value per event, shape ({len(cloud)},), got {values.shape}")
+    return values

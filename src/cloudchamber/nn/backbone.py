@@ -1,0 +1,183 @@
+"""Backbone: a pre-norm transformer on particle clouds with a cheap pair bias and a register token for the event."""
+
+# B batch, P particle, T token (register + particles), E width, H head, F feature, G event column
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from cloudchamber.events.batch import Batch
+from cloudchamber.nn.features import NamedFeatures
+from cloudchamber.nn.sizes import Size
+
+_PAIR_HIDDEN = 16
+# Rough centre and width of ln dR, ln kT, ln z, ln m^2 of particle pairs in a jet: the pair features enter at order 1.
+_PAIR_CENTRE = (-1.5, -1.0, -2.0, -1.5)
+_PAIR_SCALE = (1.0, 0.5, 0.7, 0.35)
+# What a particle may still show when it is masked: where it is, not what it is.
+POSITION = ("deta", "dphi", "dr")
+_MASKED_LOG_PT = 0.0
+_NEVER = -1e9  # attention logit of padding; finite, so that an empty event gives numbers and not NaN
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch on the model's device. masked_BP: particles hidden by the masked objective, or None."""
+
+    particles_BPF: Tensor
+    columns_BG: Tensor
+    mask_BP: Tensor
+    masked_BP: Tensor | None = None
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> Inputs:
+        """Move a batch to a device."""
+        arrays = (batch.particles_BPF, batch.columns_BG, batch.mask_BP)
+        return cls(*(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the backbone makes of a batch. pooled_BE: (B, 2 width), register token and mean over particles."""
+
+    tokens_BPE: Tensor
+    pooled_BE: Tensor
+    mask_BP: Tensor
+
+
+class Backbone(nn.Module):
+    """Particles -> encoded particles and one vector per event.
+
+    Invariant under the order of the particles and under padding. The attention of every layer and head is biased by
+    one shared function of the pair (ln dR, ln kT, ln z, ln m^2) and by c ln pT of the particle looked at.
+    """
+
+    def __init__(self, size: Size, particle: NamedFeatures, column: NamedFeatures):
+        super().__init__()
+        self.size = size
+        self.particle = particle
+        self.column = column
+        self.token_bias = nn.Parameter(torch.zeros(particle.width))
+        self.token_out = nn.Linear(particle.width, size.width)
+        self.column_bias = nn.Parameter(torch.zeros(column.width))
+        self.column_out = nn.Linear(column.width, size.width)
+        self.masked_token = nn.Parameter(torch.zeros(particle.width))
+        self.pair = PairBias(size.heads)
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
+        self.norm = nn.LayerNorm(size.width)
+
+    @property
+    def out_width(self) -> int:
+        """Width of the pooled vector."""
+        return 2 * self.size.width
+
+    def forward(self, inputs: Inputs) -> Encoded:
+        """Encode a batch whose columns were bound with `particle.bind` and `column.bind`."""
+        x_BPE, log_pt_BP = self._tokens(inputs)
+        register_BE = self.column_out(F.gelu(self.column(inputs.columns_BG) + self.column_bias))
+        x_BTE = torch.cat([register_BE[:, None], x_BPE], dim=1)
+        pair_BHTT = self.pair(inputs.particles_BPF[..., :2], log_pt_BP, inputs.mask_BP)
+        log_pt_BT = F.pad(log_pt_BP * inputs.mask_BP, (1, 0))
+        for block in self.blocks:
+            x_BTE = block(x_BTE, pair_BHTT, log_pt_BT)
+        x_BTE = self.norm(x_BTE)
+        return Encoded(x_BTE[:, 1:], _pool(x_BTE, inputs.mask_BP), inputs.mask_BP)
+
+    def _tokens(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        features_BPF, log_pt_BP = inputs.particles_BPF[..., 2:], inputs.particles_BPF[..., 2]
+        masked = inputs.masked_BP
+        if masked is None:
+            embedded = self.particle(features_BPF) + self.token_bias
+        else:
+            names = self.particle.names_of()
+            keep_F = torch.tensor([n in POSITION for n in names], device=log_pt_BP.device)
+            embedded = self.particle(features_BPF, keep_F, masked) + self.token_bias
+            embedded = embedded + masked[..., None] * self.masked_token
+            log_pt_BP = torch.where(masked, _MASKED_LOG_PT, log_pt_BP)
+        return self.token_out(F.gelu(embedded)), log_pt_BP
+
+
+class PairBias(nn.Module):
+    """Shared attention bias from pairs of massless particles: a 4 -> 16 -> heads network on N^2 pairs."""
+
+    def __init__(self, heads: int):
+        super().__init__()
+        self.inner = nn.Parameter(torch.randn(_PAIR_HIDDEN, 4) / 2)
+        self.inner_bias = nn.Parameter(torch.randn(_PAIR_HIDDEN, 1) / 2)
+        # O(1) at the start: with a bias that starts at zero the early learning of Particle Transformer is not reached.
+        self.outer = nn.Parameter(torch.randn(heads, _PAIR_HIDDEN) / math.sqrt(_PAIR_HIDDEN))
+        self.register_buffer("centre", torch.tensor(_PAIR_CENTRE)[:, None], persistent=False)
+        self.register_buffer("scale", torch.tensor(_PAIR_SCALE)[:, None], persistent=False)
+
+    def forward(self, position_BP2: Tensor, log_pt_BP: Tensor, mask_BP: Tensor) -> Tensor:
+        """(B, H, T, T) bias, register first; the register sees and is seen with bias 0, padding with -1e9."""
+        batch, width = log_pt_BP.shape
+        with torch.no_grad():
+            x_B4P = pair_features(position_BP2, log_pt_BP).flatten(2)
+            x_B4P = (x_B4P - self.get_buffer("centre")) * self.get_buffer("scale")
+        bias = self.outer @ F.relu(self.inner @ x_B4P + self.inner_bias)  # N^2 pairs: GELU costs a tenth of a step
+        bias = F.pad(bias.view(batch, -1, width, width), (1, 0, 1, 0))
+        unseen_BT = F.pad(~mask_BP, (1, 0), value=False)
+        biased: Tensor = bias.masked_fill(unseen_BT[:, None, None, :], _NEVER)
+        return biased
+
+
+class Block(nn.Module):
+    """One pre-norm transformer layer."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.heads = size.heads
+        self.norm_attention = nn.LayerNorm(size.width)
+        self.qkv = nn.Linear(size.width, 3 * size.width)
+        self.out = nn.Linear(size.width, size.width)
+        # From blind to pT to proportional to pT: heads start as different pT-weighted means.
+        self.pt_slope = nn.Parameter(torch.linspace(0, 1, size.heads))
+        self.norm_forward = nn.LayerNorm(size.width)
+        self.inner = nn.Linear(size.width, size.hidden)
+        self.outer = nn.Linear(size.hidden, size.width)
+
+    def forward(self, x_BTE: Tensor, pair_BHTT: Tensor, log_pt_BT: Tensor) -> Tensor:
+        """One round of attention and feed-forward, both residual."""
+        bias_BHTT = pair_BHTT + (self.pt_slope[:, None] * log_pt_BT[:, None, :])[:, :, None, :]
+        x_BTE = x_BTE + self.out(self._attend(self.norm_attention(x_BTE), bias_BHTT))
+        forward_BTE: Tensor = self.outer(F.gelu(self.inner(self.norm_forward(x_BTE))))
+        return x_BTE + forward_BTE
+
+    def _attend(self, x_BTE: Tensor, bias_BHTT: Tensor) -> Tensor:
+        batch, tokens, width = x_BTE.shape
+        q, k, v = self.qkv(x_BTE).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        # Bias and product in one pass; torch's own attention with a trained bias takes a slower path on the CPU.
+        logits = torch.baddbmm(bias_BHTT.flatten(0, 1), q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+        mixed = torch.bmm(logits.softmax(dim=-1), v).view(batch, self.heads, tokens, -1)
+        return mixed.transpose(1, 2).reshape(batch, tokens, width)
+
+
+def pair_features(position_BP2: Tensor, log_pt_BP: Tensor) -> Tensor:
+    """(B, 4, P, P): ln dR, ln kT, ln z, ln m^2 of every pair, particles taken as massless.
+
+    position_BP2: eta and phi [rad]. kT = min(pT) dR, z = min(pT) / (pT_i + pT_j),
+    m^2 = 2 pT_i pT_j (cosh d eta - cos d phi), in GeV (arXiv:2202.03772, eq. 3-4). Floors keep collinear pairs finite.
+    """
+    deta = position_BP2[:, :, None, 0] - position_BP2[:, None, :, 0]
+    dphi = position_BP2[:, :, None, 1] - position_BP2[:, None, :, 1]
+    dphi = dphi - (2 * math.pi) * torch.round(dphi / (2 * math.pi))
+    ln_dr = 0.5 * torch.log(deta.square() + dphi.square() + 1e-8)
+    larger = torch.maximum(log_pt_BP[:, :, None], log_pt_BP[:, None, :])
+    smaller = torch.minimum(log_pt_BP[:, :, None], log_pt_BP[:, None, :])
+    ln_z = smaller - larger - torch.log1p(torch.exp(smaller - larger))
+    # cosh x - 1 = 2 sinh^2(x/2) and 1 - cos x = 2 sin^2(x/2): no cancellation for close pairs.
+    opening = torch.sinh(0.5 * deta.clamp(-20, 20)).square() + torch.sin(0.5 * dphi).square()
+    ln_m2 = larger + smaller + torch.log(4 * opening + 1e-8)
+    return torch.stack([ln_dr, smaller + ln_dr, ln_z, ln_m2], dim=1)
+
+
+def _pool(x_BTE: Tensor, mask_BP: Tensor) -> Tensor:
+    weight_BP1 = mask_BP[..., None].to(x_BTE.dtype)
+    mean_BE = (x_BTE[:, 1:] * weight_BP1).sum(dim=1) / weight_BP1.sum(dim=1).clamp(min=1)
+    return torch.cat([x_BTE[:, 0], mean_BE], dim=-1)

@@ -1,0 +1,191 @@
+"""Named features: a token is a sum over the features that an experiment has, each with its own normalisation."""
+
+# B batch, P particle, F feature of the data, E embedding
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cloudchamber.errors import BadWeights, nearest
+
+_CLIP = 5.0  # normalised values beyond it carry no more than "large"
+
+
+@dataclass(frozen=True)
+class Norm:
+    """How one feature is brought to order 1: (transform(x) - centre) * scale, then clipped to +-5."""
+
+    centre: float = 0.0
+    scale: float = 1.0
+    transform: Literal["none", "tanh", "log"] = "none"  # log: sign(x) ln(1 + |x|)
+
+
+# The documented vocabulary: features that any experiment may have under these names. The transforms of the jet
+# features are those of Particle Transformer (arXiv:2202.03772, table 2 and the JetClass data card).
+VOCABULARY: Mapping[str, Norm] = {
+    "deta": Norm(0.0, 3.0),
+    "dphi": Norm(0.0, 3.0),
+    "dr": Norm(0.2, 4.0),
+    "log_pt": Norm(1.7, 0.7),
+    "log_energy": Norm(2.0, 0.7),
+    "log_pt_rel": Norm(-4.7, 0.7),
+    "log_energy_rel": Norm(-4.7, 0.7),
+    "charge": Norm(),
+    "is_charged_hadron": Norm(),
+    "is_neutral_hadron": Norm(),
+    "is_photon": Norm(),
+    "is_electron": Norm(),
+    "is_muon": Norm(),
+    "d0": Norm(transform="tanh"),
+    "d0_err": Norm(0.0, 10.0),
+    "dz": Norm(transform="tanh"),
+    "dz_err": Norm(0.0, 10.0),
+    "puppi": Norm(0.5, 2.0),
+    "jet": Norm(0.5, 2.0),
+    "log_sum_pt": Norm(6.4, 2.0),
+    "log_mass": Norm(4.2, 1.5),
+    "log_multiplicity": Norm(3.7, 2.0),
+}
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the features of some data meet those of some weights."""
+
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]  # known to the weights, not in the data: they contribute nothing
+    new: tuple[str, ...]  # in the data, not known to the weights: a zero row each
+
+    def __str__(self) -> str:
+        parts = [
+            f"{word} {len(names)}" + (f" ({', '.join(names)})" if names and word != "matched" else "")
+            for word, names in (("matched", self.matched), ("missing", self.missing), ("new", self.new))
+        ]
+        return ", ".join(parts)
+
+
+class NamedFeatures(nn.Module):
+    """Sum over named features of (normalised value) x (the name's own embedding).
+
+    Features that the module learned first share one matrix; those added later have a second one, zero at the start,
+    multiplied separately: the sum before and after adding is then the same to the last bit.
+    """
+
+    def __init__(self, norms: Mapping[str, Norm], width: int, added: Mapping[str, Norm] | None = None):
+        super().__init__()
+        self.norms = dict(norms)
+        self.added = dict(added or {})
+        self.width = width
+        self.weight = nn.Parameter(torch.randn(len(self.norms), width) / max(len(self.norms), 1) ** 0.5)
+        self.added_weight = nn.Parameter(torch.zeros(len(self.added), width))
+        self._bound: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every feature that the module knows."""
+        return (*self.norms, *self.added)
+
+    def match(self, data_names: Sequence[str], allowed: Sequence[str] = ()) -> Match:
+        """Compare with the features of some data.
+
+        A new feature is explained if it is in VOCABULARY or in `allowed`. Raises BadWeights naming the first that is
+        neither, with the nearest name that the weights know: a renamed feature must not train from zero unnoticed.
+        """
+        new = tuple(n for n in data_names if n not in self.names)
+        missing = tuple(n for n in self.names if n not in data_names)
+        for name in new:
+            if name not in VOCABULARY and name not in allowed:
+                raise BadWeights(
+                    f"the data have feature {name!r}, the weights do not know it. Nearest known: {nearest(name, self.names)}. "
+                    f"If it was renamed, give it the known name in the card; if it is new, name it in new_features."
+                )
+        return Match(tuple(n for n in data_names if n in self.names), missing, new)
+
+    def require(self, data_names: Sequence[str]) -> None:
+        """Raise BadWeights unless the data have exactly the features that were bound in training."""
+        for name in data_names:
+            if name not in self.names:
+                raise BadWeights(
+                    f"the data have feature {name!r}, the model was not trained with it. Nearest: {nearest(name, self.names)}."
+                )
+
+    def add(self, norms: Mapping[str, Norm]) -> None:
+        """Add features with zero embeddings."""
+        self.added |= norms
+        grown = torch.zeros(len(self.added), self.width)
+        grown[: len(self.added_weight)] = self.added_weight.detach()
+        self.added_weight = nn.Parameter(grown)
+
+    def bind(self, data_names: Sequence[str]) -> None:
+        """Fix which data columns are read, in which order; every one must be known by now."""
+        self._bound = tuple(data_names)
+        for group, norms in (("first", self.norms), ("later", self.added)):
+            columns = [i for i, n in enumerate(data_names) if n in norms]
+            rows = [list(norms).index(data_names[i]) for i in columns]
+            chosen = [norms[data_names[i]] for i in columns]
+            self.register_buffer(f"_{group}_columns", torch.tensor(columns, dtype=torch.long), persistent=False)
+            self.register_buffer(f"_{group}_rows", torch.tensor(rows, dtype=torch.long), persistent=False)
+            for key in ("centre", "scale"):
+                values = torch.tensor([getattr(n, key) for n in chosen], dtype=torch.float32)
+                self.register_buffer(f"_{group}_{key}", values, persistent=False)
+            for kind in ("tanh", "log"):
+                flags = torch.tensor([n.transform == kind for n in chosen], dtype=torch.bool)
+                self.register_buffer(f"_{group}_{kind}", flags, persistent=False)
+
+    def normalised(self, x_BPF: Tensor, group: str = "first") -> tuple[Tensor, Tensor]:
+        """The bound columns of one group at order 1 with NaN as 0, and which of them were there (not NaN)."""
+        x = x_BPF[..., self._of(group, "columns")] if self._of(group, "columns").numel() != x_BPF.shape[-1] else x_BPF
+        for kind, function in (("tanh", torch.tanh), ("log", lambda v: torch.sign(v) * torch.log1p(v.abs()))):
+            flags = self._of(group, kind)
+            if bool(flags.any()):
+                x = torch.where(flags, function(x), x)
+        x = (x - self._of(group, "centre")) * self._of(group, "scale")
+        present = ~torch.isnan(x)
+        return torch.nan_to_num(x, nan=0.0).clamp(-_CLIP, _CLIP), present
+
+    def forward(self, x_BPF: Tensor, keep_F: Tensor | None = None, masked_BP: Tensor | None = None) -> Tensor:
+        """(B, P, E) sum over the features. In masked particles only the features flagged in `keep_F` are shown."""
+        values, _ = self.normalised(x_BPF)
+        if masked_BP is not None and keep_F is not None:
+            values = values * torch.where(masked_BP[..., None], keep_F.to(values.dtype), 1.0)
+        total = values @ self.weight[self._of("first", "rows")]
+        if self._of("later", "columns").numel():
+            later, _ = self.normalised(x_BPF, "later")
+            if masked_BP is not None:
+                later = later * (~masked_BP)[..., None]
+            total = total + later @ self.added_weight[self._of("later", "rows")]
+        return total
+
+    def names_of(self, group: str = "first") -> tuple[str, ...]:
+        """Names of the bound columns of a group, in the order of `normalised`."""
+        return tuple(self._bound[i] for i in self._of(group, "columns").tolist())
+
+    def config(self) -> dict[str, Any]:
+        """What is needed to build the module again."""
+        return {
+            "norms": {n: asdict(v) for n, v in self.norms.items()},
+            "added": {n: asdict(v) for n, v in self.added.items()},
+        }
+
+    def _of(self, group: str, key: str) -> Tensor:
+        return self.get_buffer(f"_{group}_{key}")
+
+
+def fit_norm(name: str, values: NDArray[np.float32]) -> Norm:
+    """The vocabulary's normalisation of a name, or mean and standard deviation of its finite values.
+
+    >>> fit_norm("my_feature", np.array([1.0, 3.0, np.nan], np.float32))
+    Norm(centre=2.0, scale=1.0, transform='none')
+    """
+    if name in VOCABULARY:
+        return VOCABULARY[name]
+    finite = values[np.isfinite(values)].astype(np.float64)
+    spread = float(finite.std()) if len(finite) else 0.0
+    return Norm(float(finite.mean()) if len(finite) else 0.0, 1.0 / spread if spread > 0 else 1.0)

@@ -1,0 +1,120 @@
+"""Recipe: what to train, as a YAML file. Read once, validated, frozen, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cloudchamber.errors import BadRecipe, nearest
+
+Adapt = Literal["full", "probe", "scratch"]
+SizeName = Literal["xs", "s", "m", "l"]
+_MAX_BYTES = 1 << 20  # a recipe is a page of text
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TaskSpec(_Document):
+    """One objective: which task, on which target, with which weight in the sum of losses."""
+
+    task: str
+    target: str | None = None
+    weight: float = Field(1.0, ge=0)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Optimisation(_Document):
+    """How the loss is brought down. Defaults that depend on the size are None here and printed when resolved.
+
+    batch: events per step. learning_rate: of new parameters; `backbone_factor` scales it for pre-trained ones.
+    warmup: fraction of the steps; then the rate falls as a cosine to `final_rate` of its peak.
+    ema: decay of the averaged weights that are validated and kept. patience: validations without a better loss.
+    max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated.
+    """
+
+    steps: int | None = Field(None, ge=1)
+    batch: int = Field(128, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    backbone_factor: float = Field(1.0, ge=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.1, ge=0, le=1)
+    final_rate: float = Field(0.02, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    ema: float = Field(0.99, ge=0, lt=1)
+    validations: int = Field(20, ge=1)
+    patience: int | None = Field(None, ge=1)
+    checkpoints: int = Field(10, ge=0)
+    max_tokens: int | None = Field(None, ge=1)
+
+
+class Recipe(_Document):
+    """One training.
+
+    size: the dial that width, depth, heads and learning rate follow. weights: a shipped size ("xs"), a folder, or
+    None for a random start. data: stores or files, read with `card` if given; with `leading_jets` whole events become
+    the constituents of their leading anti-kt R = 1 jets. train_events: use only so many of the training events.
+    max_particles: tokens per event, leading in pT. feature_drop: probability that an event is shown without the
+    features beyond its kinematics, so that the model also serves data that lack them. new_features: features unknown
+    to the weights that may be added.
+    """
+
+    name: str = "unnamed"
+    size: SizeName = "xs"
+    weights: str | None = None
+    adapt: Adapt = "scratch"
+    data: tuple[str, ...] = ()
+    card: str | None = None
+    leading_jets: int | None = Field(None, ge=1)
+    train_events: int | None = Field(None, ge=1)
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    optimisation: Optimisation = Optimisation()
+    max_particles: int = Field(128, ge=1)
+    feature_drop: float = Field(0.0, ge=0, le=1)
+    new_features: tuple[str, ...] = ()
+    seed: int = Field(0, ge=0)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the recipe's content, independent of its layout as text."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML that `load` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises BadRecipe that names the file, the entry, what was found, and the nearest known name.
+    """
+    if not path.is_file():
+        raise BadRecipe(f"{path}: no such recipe file")
+    if path.stat().st_size > _MAX_BYTES:
+        raise BadRecipe(f"{path}: larger than {_MAX_BYTES} bytes; a recipe is a page of YAML")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path}: is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise BadRecipe(f"{path}: expected a mapping at the top, found {type(content).__name__}")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise BadRecipe(f"{path}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    place = ".".join(str(p) for p in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = set(Recipe.model_fields) | set(Optimisation.model_fields) | set(TaskSpec.model_fields)
+        return f"unknown entry {place!r}. Nearest: {nearest(str(detail['loc'][-1]), known)}."
+    return f"entry {place!r}: {detail['msg']}, found {detail.get('input')!r}"

@@ -1,0 +1,87 @@
+"""Task: the interface of every objective. A head on the backbone, a loss per event, and what it predicts."""
+
+# B batch, P particle, C class
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from cloudchamber.errors import BadRecipe, nearest
+from cloudchamber.events import Batch, Label
+from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
+from cloudchamber.recipe import TaskSpec
+
+
+class TaskOptions(BaseModel):
+    """Base of a task's own options; defaults live in the task's file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_Options = TypeVar("_Options", bound=TaskOptions)
+
+
+class Task(nn.Module, ABC):
+    """One objective of a training: a head and its loss. spec: as in the recipe. label: the target's meaning."""
+
+    def __init__(self, spec: TaskSpec, label: Label | None):
+        super().__init__()
+        self.spec = spec
+        self.label = label
+
+    @property
+    def key(self) -> str:
+        """Name in metrics and checkpoints: the task, with its target if it has one."""
+        return f"{self.spec.task}_{self.spec.target}" if self.spec.target else self.spec.task
+
+    def corrupt(self, inputs: Inputs, generator: torch.Generator) -> Inputs:  # noqa: ARG002
+        """Change what the model sees in training; the default leaves it."""
+        return inputs
+
+    @abstractmethod
+    def loss(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> Tensor:
+        """(B,) loss of each event, unweighted; 0 where the task does not apply to an event."""
+
+    def predict(self, encoded: Encoded) -> Tensor | None:  # noqa: ARG002
+        """(B, C) scores of each event, or None for a task that has none."""
+        return None
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """Entry of the registry. make: builds the head. needs_target: whether the recipe must name a label.
+
+    options: class of its options. classes: whether its label has classes (True), is a number (False), or is absent.
+    """
+
+    name: str
+    make: Callable[[TaskSpec, Label | None, Backbone], Task]
+    options: type[TaskOptions]
+    classes: bool | None
+    summary: str
+
+
+def options(spec: TaskSpec, kind: type[_Options]) -> _Options:
+    """The validated options of a task; BadRecipe names the entry that is wrong."""
+    try:
+        return kind.model_validate(spec.options)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = ".".join(str(p) for p in detail["loc"])
+        raise BadRecipe(
+            f"task {spec.task!r}: option {name!r}: {detail['msg']}. Nearest: {nearest(name, kind.model_fields)}."
+        ) from error
+
+
+def target(batch: Batch, spec: TaskSpec, device: torch.device) -> Tensor:
+    """(B,) the target column of a batch on the device."""
+    assert spec.target is not None
+    values: Mapping[str, Any] = batch.targets
+    return torch.as_tensor(values[spec.target]).to(device)

@@ -1,0 +1,81 @@
+"""Checkpoint: everything that a killed training needs to go on as if nothing had happened, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cloudchamber.errors import BadRun
+from cloudchamber.run import atomic
+from cloudchamber.train.network import Network
+from cloudchamber.train.optimiser import Average
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands. step: steps done. best_loss: of the best validation so far, None before the first."""
+
+    step: int = 0
+    best_loss: float | None = None
+    best_step: int = 0
+    since_best: int = 0
+    jets: int = 0
+    seconds: float = 0.0
+
+
+class State:
+    """The parts of a training that change: parameters, averages, optimiser moments, best weights, progress."""
+
+    def __init__(self, network: Network, optimiser: torch.optim.Optimizer, average: Average):
+        self.network = network
+        self.optimiser = optimiser
+        self.average = average
+        self.best = {n: v.clone() for n, v in average.values.items()}
+        self.progress = Progress()
+
+    def advance(self, **changes: Any) -> None:
+        """Replace some of the progress."""
+        self.progress = replace(self.progress, **changes)
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write atomically. identity: hash of recipe and data, compared on loading."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.average.parameters.items():
+            moments = self.optimiser.state[parameter]
+            tensors |= {f"adam.{key}.{name}": value for key, value in moments.items()}
+            tensors |= {f"now.{name}": parameter, f"mean.{name}": self.average.values[name], f"best.{name}": self.best[name]}
+        path.parent.mkdir(exist_ok=True)
+        with atomic(path) as temporary:
+            save_file(
+                {n: t.detach().cpu().contiguous() for n, t in tensors.items()},
+                temporary,
+                metadata={"identity": identity, "progress": json.dumps(asdict(self.progress))},
+            )
+
+    def load(self, path: Path, identity: str) -> None:
+        """Go back to a checkpoint. Raises BadRun if it is damaged or belongs to another recipe or other data."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                meta = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise BadRun(f"{path}: checkpoint cannot be read ({error})") from error
+        if meta["identity"] != identity:
+            raise BadRun(
+                f"{path}: checkpoint belongs to another recipe or other data; resume with what the run was started with"
+            )
+        with torch.no_grad():
+            for name, parameter in self.average.parameters.items():
+                parameter.copy_(tensors[f"now.{name}"])
+                self.best[name].copy_(tensors[f"best.{name}"])
+                keys = ("step", "exp_avg", "exp_avg_sq")
+                self.optimiser.state[parameter] = {k: tensors[f"adam.{k}.{name}"].to(parameter.device) for k in keys}
+        self.average.load({n: tensors[f"mean.{n}"] for n in self.average.values})
+        self.progress = Progress(**json.loads(meta["progress"]))

@@ -1,0 +1,273 @@
+"""Fit: from a recipe and its data to a trained network, with every open number resolved; and to a run folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cloudchamber.data import read
+from cloudchamber.data.store import SPLITS, Store, split_of
+from cloudchamber.data.training_set import TrainingSet, cached
+from cloudchamber.errors import BadInput, BadRecipe, BadRun
+from cloudchamber.events import Schema
+from cloudchamber.events.clustering import leading_jets
+from cloudchamber.nn.sizes import size
+from cloudchamber.recipe import Recipe, SizeName, TaskSpec, load
+from cloudchamber.run import Run
+from cloudchamber.stats import summarise
+from cloudchamber.train.checkpoint import Progress
+from cloudchamber.train.loop import OnRecord, Training, rows_with_target, train
+from cloudchamber.train.network import LoadReport, Network, adapt_network, load_backbone, new_network, save, weights_folder
+from cloudchamber.train.scoring import score_table
+
+# Events shown in a training of unstated length: enough for 100 events to be learned, at most some passes over many.
+_SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_PASSES = 30, 12_800, 3
+_MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
+_FINETUNE_RATE = 0.5  # of the size's rate: pre-trained weights are left more slowly than random ones are shaped
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The events of a training set that train, validate and test."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network, the recipe with every number resolved, where the training ended, and how loading went."""
+
+    network: Network
+    recipe: Recipe
+    progress: Progress
+    report: LoadReport | None
+
+
+def split_rows(data: TrainingSet, recipe: Recipe) -> Rows:
+    """Train, validation and test events by the hash of their ids, those with a known target, in the order of the ids.
+
+    That order is random and independent of the order in the file: the first events of it are a fair sample.
+    """
+    ids = np.asarray(data.event_id_N)
+    folds, order = split_of(ids), np.argsort(ids, kind="stable")
+    rows = {name: order[folds[order] == i] for i, name in enumerate(SPLITS)}
+    for name, members in rows.items():
+        if len(members) == 0:
+            raise BadInput(f"{data.schema.dataset!r}: no event falls into the split {name!r}; {len(data)} events are too few")
+    names = tuple(data.schema.resolve(t.target) for t in recipe.tasks if t.target)
+    rows = {name: rows_with_target(data, members, names) for name, members in rows.items()}
+    return Rows(**(rows | {"train": rows["train"][: recipe.train_events]}))
+
+
+def open_data(recipe: Recipe) -> TrainingSet:
+    """The events of a recipe: stores through the memory-mapped cache, files into memory."""
+    paths = [Path(p) for p in recipe.data]
+    if not paths:
+        raise BadRecipe(f"recipe {recipe.name!r} names no data")
+    if recipe.leading_jets is None and all((p / "manifest.json").is_file() for p in paths):
+        return cached([Store.open(p) for p in paths], recipe.max_particles)
+    cloud = read(list(paths), card=recipe.card)
+    if recipe.leading_jets is not None:
+        cloud = leading_jets(cloud, recipe.leading_jets)
+    return TrainingSet.from_cloud(cloud, recipe.max_particles)
+
+
+def with_suitable_task(recipe: Recipe, schema: Schema) -> Recipe:
+    """The recipe with `regress` in place of `classify` for targets that are numbers."""
+    tasks = []
+    for spec in recipe.tasks:
+        number = spec.target is not None and not schema.label(schema.resolve(spec.target)).classes
+        tasks.append(spec.model_copy(update={"task": "regress"}) if number and spec.task == "classify" else spec)
+    return recipe.model_copy(update={"tasks": tuple(tasks)})
+
+
+def resolve(recipe: Recipe, data: TrainingSet, train_rows: NDArray[np.int64]) -> Recipe:
+    """The recipe with size, steps, learning rate and target scales filled in where it left them open."""
+    optimisation = recipe.optimisation
+    name: SizeName = recipe.size
+    if recipe.adapt != "scratch":
+        if recipe.weights is None:
+            raise BadRecipe(f"recipe {recipe.name!r}: adapt {recipe.adapt!r} needs weights")
+        name = load_backbone(weights_folder(recipe.weights))[0].size
+    if optimisation.steps is None:
+        shown = max(_SHOWN_LEAST, min(_SHOWN_PER_EVENT * len(train_rows), 100 * _SHOWN_LEAST), _SHOWN_PASSES * len(train_rows))
+        steps = -(-shown // min(optimisation.batch, len(train_rows)))
+        optimisation = optimisation.model_copy(update={"steps": min(steps, -(-shown // optimisation.batch) * 4)})
+    if optimisation.learning_rate is None:
+        factor = 1.0 if recipe.adapt == "scratch" else _FINETUNE_RATE
+        optimisation = optimisation.model_copy(update={"learning_rate": factor * size(name).learning_rate})
+    tasks = tuple(_with_scale(t, data, train_rows) for t in recipe.tasks)
+    return recipe.model_copy(update={"size": name, "optimisation": optimisation, "tasks": tasks})
+
+
+def fit(
+    recipe: Recipe,
+    data: TrainingSet,
+    rows: Rows,
+    *,
+    run: Run | None = None,
+    device: str = "cpu",
+    on_record: OnRecord | None = None,
+) -> Fitted:
+    """Train as the recipe says. The recipe's seed fixes the start, the order of events and what is masked.
+
+    Raises BadRecipe, BadWeights or BadInput if what is asked is impossible.
+    """
+    recipe = resolve(recipe, data, rows.train)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    report = None
+    if recipe.adapt == "scratch":
+        network = new_network(recipe.size, data, recipe.tasks, recipe.max_particles, generator)
+    else:
+        folder = weights_folder(str(recipe.weights))
+        network, report = adapt_network(folder, data, recipe.tasks, recipe.new_features, generator)
+    if recipe.adapt == "probe":
+        network.backbone.requires_grad_(False)
+    optimisation = recipe.optimisation
+    assert optimisation.steps is not None
+    assert optimisation.learning_rate is not None
+    training = Training(
+        data=data,
+        train_rows=rows.train,
+        val_rows=rows.val[:_MAX_VALIDATION],
+        optimisation=optimisation,
+        steps=optimisation.steps,
+        learning_rate=optimisation.learning_rate,
+        seed=recipe.seed,
+        feature_drop=recipe.feature_drop,
+        device=device,
+        identity=_identity(recipe, data, rows),
+    )
+    state = train(network, training, run, on_record)
+    return Fitted(network.cpu(), recipe, state.progress, report)
+
+
+def fit_run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    kind: str = "pretrain",
+    arm: str | None = None,
+    data: TrainingSet | None = None,
+    rows: Rows | None = None,
+    device: str = "cpu",
+    on_record: OnRecord | None = None,
+) -> Fitted:
+    """Train as the recipe says and leave a run folder: recipe, metrics, weights, test scores, summary."""
+    data = open_data(recipe) if data is None else data
+    rows = split_rows(data, recipe) if rows is None else rows
+    recipe = resolve(recipe, data, rows.train)
+    target = next((t for t in recipe.tasks if t.target), None)
+    schema = data.schema
+    run = Run.create(
+        out,
+        kind,
+        parents=tuple(Path(p) for p in recipe.data if Path(p).exists()),
+        arm=arm or f"{recipe.weights or recipe.size} {recipe.adapt}",
+        seed=recipe.seed,
+        target=target.target if target else None,
+        simulated=schema.simulated,
+        data=list(recipe.data) or [schema.dataset],
+        citations=list(dict.fromkeys(schema.citation)),
+        recipe_sha256=recipe.sha256,
+    )
+    (out / "recipe.yaml").write_text(recipe.to_yaml())
+    return _into_run(run, recipe, data, rows, device, on_record)
+
+
+def resume(
+    run_folder: Path, *, data: TrainingSet | None = None, device: str = "cpu", on_record: OnRecord | None = None
+) -> Fitted:
+    """Go on with a killed training; on a CPU the end is bit-identical to that of an uninterrupted one.
+
+    Raises BadRun if the run is complete already.
+    """
+    run = Run.open(run_folder)
+    if run.done:
+        raise BadRun(f"{run_folder}: is complete; there is nothing to resume")
+    recipe = load(run_folder / "recipe.yaml")
+    data = open_data(recipe) if data is None else data
+    rows = split_rows(data, recipe)
+    return _into_run(run, recipe, data, rows, device, on_record)
+
+
+def _into_run(run: Run, recipe: Recipe, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
+    fitted = fit(recipe, data, rows, run=run, device=device, on_record=on_record)
+    described = {
+        "dataset": data.schema.dataset,
+        "events": len(rows.train),
+        "classes": _class_counts(data, rows.train),
+        "jets_seen": fitted.progress.jets,
+        "notes": data.schema.notes,
+    }
+    digest = save(
+        fitted.network, run.path / "model", data=described, citation=data.schema.citation, licence=data.schema.licence
+    )
+    run.finish(_summary(run, fitted, data, rows, digest))
+    return fitted
+
+
+def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: str) -> dict[str, Any]:
+    info, recipe, progress = run.info, fitted.recipe, fitted.progress
+    summary: dict[str, Any] = {
+        "arm": info["arm"],
+        "seed": recipe.seed,
+        "target": info["target"],
+        "classes": [],
+        "size": recipe.size,
+        "parameters": fitted.network.parameters_count,
+        "adapt": recipe.adapt,
+        "weights": recipe.weights,
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "batch": min(recipe.optimisation.batch, len(rows.train)),
+        "train_jets": len(rows.train),
+        "jets_seen": progress.jets,
+        "wall_s": round(progress.seconds, 2),
+        "val_loss": progress.best_loss,
+    }
+    predicting = [t for t in fitted.network.tasks if t.label is not None]
+    if predicting:
+        table = score_table(fitted.network, data, rows.test, predicting[0], run=run.path.name, sha256=digest)
+        table.write(run.path / "scores.parquet")
+        summary |= {"classes": list(table.classes), "test": summarise(table)}
+    return summary
+
+
+def _class_counts(data: TrainingSet, rows: NDArray[np.int64]) -> dict[str, dict[str, int]]:
+    counts = {}
+    for label in data.schema.labels:
+        if label.classes:
+            values = np.asarray(data.targets[label.name])[rows]
+            counts[label.name] = {c: int((values == i).sum()) for i, c in enumerate(label.classes)}
+    return counts
+
+
+def _with_scale(spec: TaskSpec, data: TrainingSet, rows: NDArray[np.int64]) -> TaskSpec:
+    if spec.target is None:
+        return spec
+    name = data.schema.resolve(spec.target)
+    if spec.task != "regress" or {"centre", "scale"} & set(spec.options):
+        return spec.model_copy(update={"target": name})
+    values = np.asarray(data.targets[name], dtype=np.float64)[rows]
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {name!r}")
+    options = spec.options | {"centre": float(values.mean()), "scale": float(values.std()) or 1.0}
+    return spec.model_copy(update={"target": name, "options": options})
+
+
+def _identity(recipe: Recipe, data: TrainingSet, rows: Rows) -> str:
+    digest = hashlib.sha256(recipe.sha256.encode())
+    ids = np.asarray(data.event_id_N)
+    for members in (rows.train, rows.val):
+        digest.update(np.ascontiguousarray(ids[members]).tobytes())
+    return digest.hexdigest()

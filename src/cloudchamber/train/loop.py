@@ -1,0 +1,207 @@
+"""The training loop: any weighted set of tasks, one backbone, one optimiser."""
+
+# B batch
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cloudchamber.data.loader import Loader, micro_batches
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadInput, BadRecipe
+from cloudchamber.events import Batch
+from cloudchamber.events.kinematics import DERIVED, GEOMETRY
+from cloudchamber.nn.backbone import Inputs
+from cloudchamber.recipe import Optimisation
+from cloudchamber.run import Run
+from cloudchamber.train.checkpoint import State
+from cloudchamber.train.network import Network
+from cloudchamber.train.optimiser import Average, make_optimiser, rate
+
+MAX_TOKENS = {"cpu": 1024, "cuda": 1 << 17}
+Record = Mapping[str, Any]
+OnRecord = Callable[[int, int, Record], None]  # steps done, steps in all, what was measured
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training reads. rows: events to train on and to validate on. learning_rate: peak. steps: in all.
+
+    feature_drop: see Recipe. identity: hash of recipe and data that a checkpoint is bound to.
+    """
+
+    data: TrainingSet
+    train_rows: NDArray[np.int64]
+    val_rows: NDArray[np.int64]
+    optimisation: Optimisation
+    steps: int
+    learning_rate: float
+    seed: int
+    feature_drop: float = 0.0
+    device: str = "cpu"
+    identity: str = ""
+
+    @property
+    def max_tokens(self) -> int:
+        """Padded tokens per micro-batch."""
+        return self.optimisation.max_tokens or MAX_TOKENS[torch.device(self.device).type]
+
+
+def train(network: Network, training: Training, run: Run | None = None, on_record: OnRecord | None = None) -> State:
+    """Train `network` in place and leave it with the averaged weights of its best validation.
+
+    With a `run`, metrics go to its metrics.jsonl, and a checkpoint that is there is resumed: on a CPU with the same
+    number of threads the result is then bit-identical to an uninterrupted training.
+    Raises BadRecipe if the loss stops being a number.
+    """
+    network.to(training.device).train()
+    optimiser = make_optimiser(network, training.optimisation, training.learning_rate)
+    state = State(network, optimiser, Average(network, training.optimisation.ema))
+    checkpoint = run.path / "checkpoint" / "state.safetensors" if run else None
+    if run and checkpoint and checkpoint.is_file():
+        state.load(checkpoint, training.identity)
+        run.truncate_metrics(state.progress.step)
+    report = _reporter(run, on_record, training.steps)
+    loader = Loader(
+        training.data, training.train_rows, min(training.optimisation.batch, len(training.train_rows)), training.seed
+    )
+    validate_at = _marks(training.steps, training.optimisation.validations)
+    save_at = _marks(training.steps, training.optimisation.checkpoints)
+    patience = training.optimisation.patience or math.inf
+    while state.progress.step < training.steps and state.progress.since_best < patience:
+        began = time.perf_counter()
+        step = state.progress.step
+        record = _step(state, training, loader.rows_of(step), step)
+        seconds = state.progress.seconds + time.perf_counter() - began
+        state.advance(step=step + 1, jets=state.progress.jets + loader.batch, seconds=seconds)
+        report(state, "train", record)
+        if step + 1 in validate_at:
+            report(state, "val", _validate(state, training))
+        if checkpoint and step + 1 in save_at:
+            state.save(checkpoint, training.identity)
+    with torch.no_grad():
+        for name, parameter in state.average.parameters.items():
+            parameter.copy_(state.best[name])
+    network.eval()
+    return state
+
+
+@torch.no_grad()
+def validation_losses(network: Network, training: Training) -> dict[str, float]:
+    """Weighted mean of every task's loss over the validation events, and of their weighted sum as `loss`."""
+    network.eval()
+    generator = torch.Generator().manual_seed(training.seed)
+    sums: dict[str, float] = {t.key: 0.0 for t in network.tasks}
+    total = 0.0
+    for batch in micro_batches(training.data, training.val_rows, 4 * training.max_tokens):
+        inputs = _corrupted(network, Inputs.of(batch, training.device), generator)
+        weight_B = torch.from_numpy(batch.weight_B).to(training.device)
+        for key, loss_B in network.losses(inputs, batch).items():
+            sums[key] += float((loss_B * weight_B).sum())
+        total += float(weight_B.sum())
+    means = {key: value / total for key, value in sums.items()}
+    network.train()
+    return {"loss": sum(t.spec.weight * means[t.key] for t in network.tasks), **means}
+
+
+def _step(state: State, training: Training, rows: NDArray[np.int64], step: int) -> dict[str, float]:
+    """One optimiser step on the events `rows`, their gradients accumulated over micro-batches."""
+    network, optimisation = state.network, training.optimisation
+    fraction = rate(step, training.steps, optimisation)
+    for group in state.optimiser.param_groups:
+        group["lr"] = training.learning_rate * fraction * group["factor"]
+    generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
+    dropper = np.random.default_rng([training.seed, step])
+    sums: dict[str, float] = {t.key: 0.0 for t in network.tasks}
+    for batch in micro_batches(training.data, rows, training.max_tokens):
+        inputs = Inputs.of(drop_features(batch, training.data, training.feature_drop, dropper), training.device)
+        weight_B = torch.from_numpy(batch.weight_B).to(training.device)
+        means = {
+            k: (v * weight_B).sum() / len(rows)
+            for k, v in network.losses(_corrupted(network, inputs, generator), batch).items()
+        }
+        total: Tensor = torch.stack([t.spec.weight * means[t.key] for t in network.tasks]).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        for key, mean in means.items():
+            sums[key] += float(mean.detach())
+    loss = sum(t.spec.weight * sums[t.key] for t in network.tasks)
+    if not math.isfinite(loss):
+        raise BadRecipe(
+            f"the loss is {loss} at step {step + 1}: lower optimisation.learning_rate (now {training.learning_rate:g})"
+        )
+    nn.utils.clip_grad_norm_(list(state.average.parameters.values()), optimisation.clip, foreach=True)
+    state.optimiser.step()
+    state.optimiser.zero_grad(set_to_none=True)
+    state.average.update(step)
+    return {"loss": loss, **sums, "lr": training.learning_rate * fraction}
+
+
+def _validate(state: State, training: Training) -> dict[str, float]:
+    """Validate the averaged weights and keep them if they are the best so far."""
+    state.average.swap()
+    losses = validation_losses(state.network, training)
+    best = state.progress.best_loss
+    if best is None or losses["loss"] < best:
+        state.best = {n: p.detach().clone() for n, p in state.average.parameters.items()}
+        state.advance(best_loss=losses["loss"], best_step=state.progress.step, since_best=0)
+    else:
+        state.advance(since_best=state.progress.since_best + 1)
+    state.average.swap()
+    return losses
+
+
+def drop_features(batch: Batch, data: TrainingSet, probability: float, random: np.random.Generator) -> Batch:
+    """Hide every feature beyond the kinematics from some events, as if their detector had none."""
+    if probability == 0:
+        return batch
+    extra = np.array([n not in GEOMETRY and n not in DERIVED for n in data.particle_names])
+    dropped_B = random.random(len(batch)) < probability
+    particles_BPF = np.where(
+        (dropped_B[:, None, None] & extra) & batch.mask_BP[..., None], np.float32(np.nan), batch.particles_BPF
+    )
+    return replace(batch, particles_BPF=particles_BPF)
+
+
+def rows_with_target(data: TrainingSet, rows: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Those rows for which at least one of the targets is known; all of them without targets."""
+    if not names:
+        return rows
+    known = np.zeros(len(rows), dtype=bool)
+    for name in names:
+        values = np.asarray(data.targets[name])[rows]
+        known |= values >= 0 if data.schema.label(name).classes else np.isfinite(values)
+    if not known.any():
+        raise BadInput(f"no event of {data.schema.dataset!r} has a known value of {', '.join(names)}")
+    return rows[known]
+
+
+def _corrupted(network: Network, inputs: Inputs, generator: torch.Generator) -> Inputs:
+    for task in network.tasks:
+        inputs = task.corrupt(inputs, generator)
+    return inputs
+
+
+def _marks(steps: int, parts: int) -> set[int]:
+    """The steps after which one of `parts` equal shares is done; the last one always if there is any."""
+    return {math.ceil(steps * (i + 1) / parts) for i in range(parts)}
+
+
+def _reporter(run: Run | None, on_record: OnRecord | None, steps: int) -> Callable[[State, str, dict[str, float]], None]:
+    def report(state: State, split: str, values: dict[str, float]) -> None:
+        done = state.progress
+        record = {"step": done.step, "split": split, "jets": done.jets, "seconds": round(done.seconds, 3), **values}
+        if run:
+            run.log(record)
+        if on_record:
+            on_record(done.step, steps, record)
+
+    return report

@@ -1,0 +1,285 @@
+"""Network: backbone and task heads together; weights folders are written and read here, never unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cloudchamber import registry
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadRecipe, BadWeights, nearest
+from cloudchamber.events import Batch, Label, Schema
+from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
+from cloudchamber.nn.features import Match, NamedFeatures, Norm, fit_norm
+from cloudchamber.nn.sizes import SIZES, size
+from cloudchamber.recipe import SizeName, TaskSpec
+from cloudchamber.run import atomic, file_hash, write_json
+from cloudchamber.tasks.base import Task, TaskKind
+
+WEIGHTS_VERSION = 1
+
+
+class WeightsConfig(BaseModel):
+    """`config.json` of a weights folder: what is needed to build the network again, and where it comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = WEIGHTS_VERSION
+    size: SizeName
+    particle: dict[str, dict[str, Norm]]
+    column: dict[str, dict[str, Norm]]
+    tasks: tuple[TaskSpec, ...]
+    labels: tuple[Label, ...]
+    max_particles: int
+    data: dict[str, Any]
+    citation: tuple[str, ...] = ()
+    licence: str = "not stated"
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading did: how the features met, and which heads are new."""
+
+    particle: Match
+    column: Match
+    heads: tuple[str, ...]
+    origin: str
+
+    def __str__(self) -> str:
+        lines = [f"weights: {self.origin}", f"particle features: {self.particle}", f"event features: {self.column}"]
+        return "\n".join([*lines, f"heads at random start: {', '.join(self.heads) or 'none'}"])
+
+
+class Network(nn.Module):
+    """A backbone and the heads of its tasks."""
+
+    def __init__(self, size_name: str, backbone: Backbone, tasks: Sequence[Task], max_particles: int):
+        super().__init__()
+        self.size_name = size_name
+        self.backbone = backbone
+        self.heads = nn.ModuleDict({t.key: t for t in tasks})
+        self.max_particles = max_particles
+        self.config: WeightsConfig | None = None
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The objectives, in the recipe's order."""
+        return tuple(cast("Task", t) for t in self.heads.values())
+
+    @property
+    def parameters_count(self) -> int:
+        """Number of trainable and frozen parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+    def bind(self, data: TrainingSet) -> None:
+        """Connect the columns of a training set with the features of the model; BadWeights for an unknown one."""
+        self.backbone.particle.require(data.particle_names[2:])
+        self.backbone.column.require(data.column_names)
+        self.backbone.particle.bind(data.particle_names[2:])
+        self.backbone.column.bind(data.column_names)
+
+    def __repr__(self) -> str:
+        tasks = ", ".join(t.key for t in self.tasks) or "none"
+        known = ", ".join(self.backbone.particle.names)
+        return f"<Network {self.size_name}: {self.parameters_count:,} parameters; tasks: {tasks}; particle features: {known}>"
+
+    def forward(self, inputs: Inputs) -> Encoded:
+        """Encode a batch."""
+        encoded: Encoded = self.backbone(inputs)
+        return encoded
+
+    def losses(self, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
+        """(B,) loss of every task, unweighted, from one pass of the backbone."""
+        encoded = self(inputs)
+        return {t.key: t.loss(encoded, inputs, batch) for t in self.tasks}
+
+
+def new_network(
+    size_name: str, data: TrainingSet, tasks: Sequence[TaskSpec], max_particles: int, generator: torch.Generator
+) -> Network:
+    """A network with random weights for the features and labels of a training set."""
+    norms = {n: fit_norm(n, data.particles_TF[:100_000, i]) for i, n in enumerate(data.particle_names) if i >= 2}
+    columns = {n: fit_norm(n, data.columns_NG[:, i]) for i, n in enumerate(data.column_names)}
+    with _seeded(generator):
+        backbone = _backbone(size_name, {"norms": norms, "added": {}}, {"norms": columns, "added": {}})
+        network = Network(size_name, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
+    network.bind(data)
+    return network
+
+
+def adapt_network(
+    folder: Path, data: TrainingSet, tasks: Sequence[TaskSpec], allowed: Sequence[str], generator: torch.Generator
+) -> tuple[Network, LoadReport]:
+    """The backbone of some weights with new heads for the tasks, ready for a training set.
+
+    Features that the weights have not seen get zero embeddings. Raises BadWeights for an unexplained feature.
+    """
+    config, backbone = load_backbone(folder)
+    particle = backbone.particle.match(data.particle_names[2:], allowed)
+    column = backbone.column.match(data.column_names, allowed)
+    first = {n: data.particles_TF[:100_000, i] for i, n in enumerate(data.particle_names)}
+    backbone.particle.add({n: fit_norm(n, first[n]) for n in particle.new})
+    backbone.column.add({n: fit_norm(n, data.columns_NG[:, data.column_names.index(n)]) for n in column.new})
+    with _seeded(generator):
+        network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), config.max_particles)
+    network.bind(data)
+    return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})")
+
+
+def make_tasks(specs: Sequence[TaskSpec], schema: Schema, backbone: Backbone) -> list[Task]:
+    """The tasks of a recipe with their heads; BadRecipe if a target does not suit its task."""
+    return [_make_task(spec, schema, backbone) for spec in specs]
+
+
+def save(
+    network: Network, folder: Path, *, data: Mapping[str, Any], citation: Sequence[str] = (), licence: str = "not stated"
+) -> str:
+    """Write `model.safetensors` and `config.json`; returns the SHA-256 of the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {n: t.detach().cpu().contiguous() for n, t in network.state_dict().items()}
+    with atomic(folder / "model.safetensors") as temporary:
+        save_file(tensors, temporary)
+    digest = file_hash(folder / "model.safetensors")
+    config = WeightsConfig(
+        size=network.size_name,
+        particle=network.backbone.particle.config(),
+        column=network.backbone.column.config(),
+        tasks=tuple(t.spec for t in network.tasks),
+        labels=tuple(t.label for t in network.tasks if t.label is not None),
+        max_particles=network.max_particles,
+        data=dict(data),
+        citation=tuple(citation),
+        licence=licence,
+        sha256=digest,
+    )
+    write_json(folder / "config.json", config.model_dump(mode="json"))
+    return digest
+
+
+def load(name: str | Path) -> Network:
+    """A network with its heads, as it was saved: shipped weights ("xs"), a run folder, or a weights folder.
+
+    `network.config` says what it was trained on, what it owes and under which licence it stands. Nothing is
+    unpickled. Raises BadWeights if there are no such weights, or if file and configuration disagree.
+    """
+    folder = weights_folder(name)
+    config, tensors = _read(folder)
+    backbone = _backbone(config.size, config.particle, config.column)
+    labels = {label.name: label for label in config.labels}
+    tasks = [_kind(spec).make(spec, labels.get(spec.target or ""), backbone) for spec in config.tasks]
+    network = Network(config.size, backbone, tasks, config.max_particles)
+    _fill(network, tensors, folder)
+    network.config = config
+    return network.eval()
+
+
+def load_backbone(folder: Path) -> tuple[WeightsConfig, Backbone]:
+    """The backbone of a weights folder, without heads."""
+    config, tensors = _read(folder)
+    backbone = _backbone(config.size, config.particle, config.column)
+    prefix = "backbone."
+    _fill(backbone, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, folder)
+    return config, backbone
+
+
+def weights_folder(name: str | Path) -> Path:
+    """The folder of shipped weights ("xs"), of a run (its `model`), or the folder given.
+
+    Raises BadWeights with what is shipped if there is no such thing.
+    """
+    shipped = Path(str(files("cloudchamber"))) / "weights"
+    for folder in (Path(name) / "model", Path(name), shipped / str(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    known = sorted(p.parent.name for p in shipped.glob("*/config.json"))
+    hint = f" Size {name!r} is defined, but no weights of it are shipped." if str(name) in SIZES else ""
+    raise BadWeights(
+        f"{name}: neither shipped weights nor a folder with config.json and model.safetensors.{hint} "
+        f"Shipped: {', '.join(known) or 'none'}. Nearest: {nearest(str(name), known)}."
+    )
+
+
+def _read(folder: Path) -> tuple[WeightsConfig, dict[str, Tensor]]:
+    try:
+        content = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise BadWeights(f"{folder / 'config.json'}: cannot be read ({error})") from error
+    found = content.get("version") if isinstance(content, dict) else None
+    if found != WEIGHTS_VERSION:
+        raise BadWeights(f"{folder / 'config.json'}: weights version {found}, this program reads {WEIGHTS_VERSION}")
+    try:
+        config = WeightsConfig.model_validate(content)
+        tensors = load_file(folder / "model.safetensors")
+    except ValidationError as error:
+        detail = error.errors()[0]
+        place = ".".join(map(str, detail["loc"]))
+        raise BadWeights(f"{folder / 'config.json'}: entry {place!r}: {detail['msg']}") from error
+    except (OSError, SafetensorError) as error:
+        raise BadWeights(f"{folder / 'model.safetensors'}: cannot be read ({error})") from error
+    if config.sha256 and (got := file_hash(folder / "model.safetensors")) != config.sha256:
+        raise BadWeights(f"{folder / 'model.safetensors'}: SHA-256 is {got}, config.json says {config.sha256}")
+    return config, tensors
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    expected = {n: t.shape for n, t in module.state_dict().items()}
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise BadWeights(f"{folder}: has no tensor {name!r}. Nearest: {nearest(name, tensors)}.")
+        if tensors[name].shape != shape:
+            raise BadWeights(f"{folder}: tensor {name!r} has shape {tuple(tensors[name].shape)}, expected {tuple(shape)}")
+    if unknown := sorted(set(tensors) - set(expected)):
+        raise BadWeights(f"{folder}: tensor {unknown[0]!r} is not part of the model. Nearest: {nearest(unknown[0], expected)}.")
+    module.load_state_dict(dict(tensors))
+
+
+def _backbone(size_name: str, particle: Mapping[str, Any], column: Mapping[str, Any]) -> Backbone:
+    numbers = size(size_name)
+    return Backbone(
+        numbers,
+        NamedFeatures(particle["norms"], 2 * numbers.width, particle["added"]),
+        NamedFeatures(column["norms"], 2 * numbers.width, column["added"]),
+    )
+
+
+def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:
+    kind = _kind(spec)
+    if kind.classes is None:
+        return kind.make(spec, None, backbone)
+    if spec.target is None:
+        raise BadRecipe(f"task {spec.task!r} needs a target. Labels of the data: {', '.join(schema.label_names) or 'none'}.")
+    label = schema.label(schema.resolve(spec.target))
+    if bool(label.classes) != kind.classes:
+        what = "classes" if label.classes else "a number"
+        raise BadRecipe(
+            f"task {spec.task!r} cannot learn {label.name!r}, which is {what}. Use classify for classes, regress for numbers."
+        )
+    return kind.make(spec.model_copy(update={"target": label.name}), label, backbone)
+
+
+def _kind(spec: TaskSpec) -> TaskKind:
+    known = registry.entries("tasks")
+    if spec.task not in known:
+        raise BadRecipe(f"unknown task {spec.task!r}. Nearest: {nearest(spec.task, known)}. Known: {', '.join(known)}.")
+    return cast("TaskKind", known[spec.task])
+
+
+@contextmanager
+def _seeded(generator: torch.Generator) -> Iterator[None]:
+    """Initialise modules from a generator without touching the global random state."""
+    seed = int(torch.randint(2**62, (1,), generator=generator).item())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

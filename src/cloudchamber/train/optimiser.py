@@ -1,0 +1,75 @@
+"""Optimiser: parameter groups, learning-rate schedule, averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cloudchamber.recipe import Optimisation
+from cloudchamber.train.network import Network
+
+
+def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: float) -> torch.optim.AdamW:
+    """AdamW with the backbone's rate scaled by `backbone_factor`; vectors and scalars do not decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad and parameter.numel():
+            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": members,
+                "weight_decay": optimisation.weight_decay if decays else 0.0,
+                "factor": optimisation.backbone_factor if pretrained else 1.0,
+            }
+            for (pretrained, decays), members in groups.items()
+        ],
+        lr=learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+
+
+def rate(step: int, steps: int, optimisation: Optimisation) -> float:
+    """Learning rate of step 0, 1, ... as a fraction of the peak: linear warm-up, then a cosine.
+
+    >>> [round(rate(s, 10, Optimisation(warmup=0.2, final_rate=0.0)), 2) for s in (0, 1, 9)]
+    [0.5, 1.0, 0.04]
+    """
+    warm = max(round(optimisation.warmup * steps), 1)
+    if step < warm:
+        return (step + 1) / warm
+    done = (step - warm + 1) / max(steps - warm + 1, 1)
+    return optimisation.final_rate + (1 - optimisation.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Average:
+    """Exponential moving average of the trainable parameters; short at the start, `decay` in the end."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay = decay
+        self.parameters = {n: p for n, p in network.named_parameters() if p.requires_grad and p.numel()}
+        self.values = {n: p.detach().clone() for n, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move towards the parameters after step 0, 1, ..."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.values.values()), [p.detach() for p in self.parameters.values()], weight)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange averaged and current parameters; called twice it changes nothing."""
+        for name, parameter in self.parameters.items():
+            current = parameter.detach().clone()
+            parameter.copy_(self.values[name])
+            self.values[name].copy_(current)
+
+    @torch.no_grad()
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Take the averages from a checkpoint."""
+        for name, value in self.values.items():
+            value.copy_(values[name])

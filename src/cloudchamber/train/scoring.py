@@ -1,0 +1,119 @@
+"""Scoring: a trained network on events gives scores, embeddings and the score table."""
+
+# N event, C class, E embedding
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cloudchamber.data import read
+from cloudchamber.data.loader import micro_batches
+from cloudchamber.data.store import split_of
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadWeights
+from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
+from cloudchamber.stats import ScoreTable
+from cloudchamber.tasks.base import Task
+from cloudchamber.train.network import Network, load
+
+_MAX_TOKENS = 4096
+
+
+def predicting_task(network: Network, key: str | None = None) -> Task:
+    """The task whose scores are asked for: by its key, or the only one of classify and regress.
+
+    Raises BadWeights if there is none or more than one.
+    """
+    able = [t for t in network.tasks if t.label is not None and key in (None, t.key, t.spec.target)]
+    if len(able) != 1:
+        names = ", ".join(t.key for t in network.tasks if t.label is not None)
+        raise BadWeights(f"expected one task that predicts, found {len(able)}. Tasks of these weights: {names or 'none'}.")
+    return able[0]
+
+
+def score_run(run: Path, paths: Sequence[Path], *, task: str | None = None, embed: bool = False) -> ScoreTable:
+    """The score table of the events in some files or stores from the model in a run or weights folder.
+
+    Raises BadWeights if the events have a feature that the model was not trained with.
+    """
+    network = load(run)
+    data = TrainingSet.from_cloud(read(list(paths)), network.max_particles)
+    network.bind(data)
+    chosen = predicting_task(network, task)
+    digest = network.config.sha256 if network.config else ""
+    return score_table(network, data, np.arange(len(data)), chosen, run=run.name, sha256=digest, embed=embed)
+
+
+def scores(
+    network: Network, data: TrainingSet, rows: NDArray[np.int64], task: Task, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """(N, C) scores of the events `rows`, in their order."""
+
+    def read(encoded: Encoded) -> Tensor:
+        predicted = task.predict(encoded)
+        assert predicted is not None
+        return predicted
+
+    return _collect(network.backbone, data, rows, read, device)
+
+
+def embeddings(backbone: Backbone, data: TrainingSet, rows: NDArray[np.int64], device: str = "cpu") -> NDArray[np.float32]:
+    """(N, E) pooled vectors of the events `rows`, in their order."""
+    return _collect(backbone, data, rows, lambda encoded: encoded.pooled_BE, device)
+
+
+def score_table(
+    network: Network,
+    data: TrainingSet,
+    rows: NDArray[np.int64],
+    task: Task,
+    *,
+    run: str = "",
+    sha256: str = "",
+    embed: bool = False,
+) -> ScoreTable:
+    """The score table of the events `rows`. fold: 0 train, 1 val, 2 test by the hash of the event id."""
+    label = task.label
+    assert label is not None
+    table = scores(network, data, rows, task)
+    truth = (
+        np.asarray(data.targets[label.name])[rows]
+        if label.name in data.targets
+        else np.full(len(rows), -1 if label.classes else np.nan)
+    )
+    ids = np.asarray(data.event_id_N)[rows]
+    return ScoreTable(
+        target=label.name,
+        classes=label.classes,
+        event_id=ids,
+        truth=truth,
+        scores_NC=table if label.classes else table[:, :1],
+        fold=split_of(ids),
+        weight=np.asarray(data.weight_N)[rows],
+        embedding_NE=embeddings(network.backbone, data, rows) if embed else None,
+        unit=label.unit,
+        weights_sha256=sha256,
+        run=run,
+    )
+
+
+@torch.inference_mode()
+def _collect(
+    backbone: Backbone, data: TrainingSet, rows: NDArray[np.int64], read: Callable[[Encoded], Tensor], device: str
+) -> NDArray[np.float32]:
+    backbone.eval().to(device)
+    parts, order = [], []
+    position = {int(row): i for i, row in enumerate(rows)}
+    for batch in micro_batches(data, rows, _MAX_TOKENS):
+        parts.append(read(backbone(Inputs.of(batch, device))).float().cpu().numpy())
+        order.append([position[int(i)] for i in batch.index_B])
+    stacked = np.concatenate(parts)
+    result = np.empty_like(stacked)
+    result[np.concatenate(order)] = stacked
+    return result
