@@ -17,7 +17,7 @@ class Adaptation(StrEnum):
     scratch = "scratch"
 
 
-def finetune(  # noqa: PLR0917  (typer reads the options in this order)
+def finetune(  # typer reads the options in this order
     weights: Annotated[str, typer.Argument(help="Shipped weights (xs), a run folder; with --adapt scratch a size.")],
     data: Annotated[list[Path], typer.Argument(help="A store, or files of any known format.")],
     target: Annotated[str, typer.Option("-t", "--target", help="Label to learn; 'label' is the only class label.")],

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cloudchamber.data import store
+from cloudchamber.data.store import Store
+from cloudchamber.errors import BadInput, BadStore
+from cloudchamber.simulate.production import MPI, PT_RANGE, stream
 
 
 def _list_classes(asked: bool) -> None:
@@ -25,15 +31,18 @@ def _list_classes(asked: bool) -> None:
     raise typer.Exit
 
 
-def simulate(  # noqa: PLR0917  (typer reads the options in this order)
-    classes: Annotated[list[str], typer.Argument(metavar="CLASS", help="Classes of jets, such as QCD Hbb; see --list.")],
+def simulate(  # typer reads the options in this order
+    classes: Annotated[
+        list[str],
+        typer.Argument(metavar="CLASS", help="Classes of jets, such as QCD Hbb; QCD:500 asks for 500 of it. See --list."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The new store's folder.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Jets of each class.")] = 1000,
+    n: Annotated[int, typer.Option("-n", min=1, help="Jets of each class without a number of its own.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same jets, whatever the number of workers.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core without it.")] = None,
-    mpi: Annotated[bool, typer.Option(help="Multiparton interactions; three to four times faster without.")] = True,
-    pt_min: Annotated[float, typer.Option(help="Lowest pT of a jet [GeV].")] = 500.0,
-    pt_max: Annotated[float, typer.Option(help="Highest pT of a jet [GeV].")] = 1000.0,
+    mpi: Annotated[bool, typer.Option(help="Multiparton interactions; three to four times faster without.")] = MPI,
+    pt_min: Annotated[float, typer.Option(help="Lowest pT of a jet [GeV].")] = PT_RANGE[0],
+    pt_max: Annotated[float, typer.Option(help="Highest pT of a jet [GeV].")] = PT_RANGE[1],
     show_list: Annotated[  # noqa: ARG001  (its callback does the work)
         bool, typer.Option("--list", is_eager=True, callback=_list_classes, help="Show the classes and whom to cite.")
     ] = False,
@@ -42,12 +51,24 @@ def simulate(  # noqa: PLR0917  (typer reads the options in this order)
 
     Pythia 8 makes the collisions and FastJet the anti-kt R = 0.8 jets; the truth names their class.
     """
+    counts = _counts(classes, n)
+    written = simulate_into(out, list(counts), counts, seed=seed, workers=workers, mpi=mpi, pt_range=(pt_min, pt_max))
+    typer.echo(f"{out}: {len(written):,} simulated jets of {', '.join(counts)}")
+
+
+def simulate_into(
+    out: Path,
+    classes: Sequence[str],
+    n: int | Mapping[str, int],
+    *,
+    seed: int,
+    workers: int | None = None,
+    mpi: bool = MPI,
+    pt_range: tuple[float, float] = PT_RANGE,
+) -> Store:
+    """Simulate into a new store behind a progress bar; the arguments are those of `cloudchamber.simulate`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from cloudchamber.data import store
-    from cloudchamber.errors import BadStore
-    from cloudchamber.simulate.production import stream
 
     if out.exists():  # said now rather than after hours of work
         raise BadStore(f"{out}: is there already. Give another folder with -o, or remove it yourself.")
@@ -56,15 +77,28 @@ def simulate(  # noqa: PLR0917  (typer reads the options in this order)
         *(TimeElapsedColumn(), TimeRemainingColumn()),
         console=Console(stderr=True),
     )
-    task = bar.add_task("", total=n * len(classes), rate="")
+    total = sum(n.values()) if isinstance(n, Mapping) else n * len(classes)
+    task = bar.add_task("", total=total, rate="")
 
     def advance(jets: int) -> None:
         bar.advance(task, jets)
         state = bar.tasks[0]
         bar.update(task, rate=f"{state.completed / max(state.elapsed or 0, 1e-3):.0f} jets/s")
 
-    clouds = stream(classes, n, seed=seed, workers=workers, mpi=mpi, pt_range=(pt_min, pt_max), progress=advance)
-    asked = {"classes": classes, "n": n, "seed": seed, "mpi": mpi, "pt_range": [pt_min, pt_max]}
+    clouds = stream(classes, n, seed=seed, workers=workers, mpi=mpi, pt_range=pt_range, progress=advance)
+    asked = {"classes": list(classes), "n": n, "seed": seed, "mpi": mpi, "pt_range": list(pt_range)}
     with bar:
-        written = store.write(out, clouds, provenance={"verb": "simulate", **asked})
-    typer.echo(f"{out}: {len(written):,} simulated jets of {', '.join(classes)}")
+        return store.write(out, clouds, provenance={"verb": "simulate", **asked})
+
+
+def _counts(asked: Sequence[str], n: int) -> dict[str, int]:
+    """Jets by class: `QCD` stands for n of them, `QCD:500` for 500."""
+    counts: dict[str, int] = {}
+    for one in asked:
+        name, colon, number = one.partition(":")
+        if colon and not number.isdigit():
+            raise BadInput(f"{one!r}: expected CLASS or CLASS:NUMBER, such as QCD:500")
+        if name in counts:
+            raise BadInput(f"a class is asked twice: {name}")
+        counts[name] = int(number) if colon else n
+    return counts

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from cloudchamber import registry
@@ -19,6 +18,7 @@ from cloudchamber.data.store import Store
 from cloudchamber.errors import BadCard, BadFile, BadInput, UnknownFormat, nearest
 from cloudchamber.events import Cloud, concatenate
 
+_CARDS = Path(__file__).with_name("cards")
 Files = Path | str | Sequence[Path | str]
 
 
@@ -97,7 +97,7 @@ def _find(container: Container) -> Reader:
     listing = ", ".join(keys[:20]) + (f", ... ({len(keys)} in all)" if len(keys) > 20 else "")
     raise UnknownFormat(
         f"{container.path}: no reader recognises this {container.kind} file. Its columns: {listing or 'none'}. "
-        "Say what they mean in a card: copy one of the examples in cloudchamber/data/cards, edit `format`, `tree`, "
+        f"Say what they mean in a card: copy {_CARDS / 'example_jagged_root.yaml'}, edit `format`, `tree`, "
         "`particles` and `labels`, and give it with card= or --card."
     )
 
@@ -114,8 +114,7 @@ def _from_card(card: Path | str) -> Reader:
 
 @cache
 def _shipped_cards() -> dict[str, Reader]:
-    folder = Path(str(files("cloudchamber.data"))) / "cards"
-    return {path.stem: card_reader(load(path), path) for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: card_reader(load(path), path) for path in sorted(_CARDS.glob("*.yaml"))}
 
 
 def _some(source: Source, cloud: Cloud) -> Cloud:

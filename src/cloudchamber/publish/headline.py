@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cloudchamber.publish.runs import Arm, RunRecord
+from cloudchamber.publish.runs import Arm, RunRecord, absent_classes
 from cloudchamber.stats import Paired, ScoreTable, paired, steps_to_reach, summarise
 from cloudchamber.stats.metrics import one_vs_rest_auc
 
@@ -49,8 +49,10 @@ class Seed:
 
 
 def main_figure(arms: Sequence[Arm]) -> str:
-    """The figure that arms are compared by: "auc" for classes, "resolution" for a number."""
-    return "auc" if arms[0].tables[0].classes else "resolution"
+    """The figure that arms are compared by: "auc" ("accuracy" where a class has no test event), "resolution" for a number."""
+    if not arms[0].tables[0].classes:
+        return "resolution"
+    return "accuracy" if absent_classes(arms) else "auc"
 
 
 def measured(arms: Sequence[Arm]) -> dict[str, list[dict[str, Any]]]:
@@ -82,10 +84,10 @@ def headline(
     """One column per arm: figures, paired difference to the reference, steps to reach the reference's final loss."""
     first, table = figures[arms[0].name][0], arms[0].tables[0]
     rows = [("Seeds", *(str(len(figures[arm.name])) for arm in arms))]
-    for name in (n for n in _NAMES if first.get(n) is not None):
+    for name in (n for n in _NAMES if all(f.get(n) is not None for runs in figures.values() for f in runs)):
         of_arms = ([[f[k] for f in figures[arm.name] if f.get(k) is not None] for k in (name, f"{name}_error")] for arm in arms)
         rows.append((_title(name, table), *(spread(values, errors) for values, errors in of_arms)))
-    for point in first.get("rejection", {}):
+    for point in first.get("rejection", {}) if not absent_classes(arms) else ():
         title = f"Background rejection at {float(point):.0%} signal efficiency"
         rows.append((title, *(_rejection([f["rejection"][point] for f in figures[arm.name]]) for arm in arms)))
     if against:
@@ -93,7 +95,9 @@ def headline(
         differences = ("reference" if a is against else _difference(seeds, a.name, better) for a in arms)
         rows.append((f"{_NAMES[better]} difference, paired by seed", *differences))
         rows.append((f"Steps to the final loss of {against.name}", *(_steps(seeds, a, against) for a in arms)))
-    return Table(("Test sample", *(arm.name for arm in arms)), tuple(rows), _caption(figures, against))
+    absent = absent_classes(arms)
+    note = f" No ROC curve: no test event of some run is of class {', '.join(absent)}." if absent else ""
+    return Table(("Test sample", *(arm.name for arm in arms)), tuple(rows), _caption(figures, against) + note)
 
 
 def seed_table(seeds: Sequence[Seed], name: str, against: Arm) -> Table:

@@ -18,7 +18,7 @@ from cloudchamber.publish.displays import event_displays
 from cloudchamber.publish.figure import Figure, plain
 from cloudchamber.publish.headline import Table
 from cloudchamber.publish.residuals import residual_plots
-from cloudchamber.publish.runs import Arm, read_arms, reference, same_events
+from cloudchamber.publish.runs import Arm, absent_classes, read_arms, reference, same_events
 from cloudchamber.run import atomic, write_json
 
 
@@ -73,7 +73,7 @@ def _results(arms: Sequence[Arm]) -> tuple[Section, tuple[Fact, ...]]:
     shown = [tables.headline(arms, figures, seeds, against)]
     if against and seeds:
         shown.append(tables.seed_table(seeds, tables.main_figure(arms), against))
-    if len(arms[0].tables[0].classes) > 2:
+    if len(arms[0].tables[0].classes) > 2 and not absent_classes(arms):
         shown.append(tables.class_table(arms))
     return Section("Results", tables=tuple(shown)), _facts(arms, figures, seeds, against)
 
@@ -83,6 +83,8 @@ def _shapes(arms: Sequence[Arm]) -> list[Section]:
     classes = arms[0].tables[0].classes
     if not classes:
         return [Section("Residuals", figures=(residual_plots(arms),))]
+    if absent_classes(arms):
+        return []
     confusion = [Section("Confusion", figures=(plots.confusion_matrices(arms),))] if len(classes) > 2 else []
     roc, calibration = plots.roc_curves(arms), plots.calibration_curves(arms)
     return [Section("ROC curves", figures=(roc,)), *confusion, Section("Calibration", figures=(calibration,))]
@@ -93,7 +95,7 @@ def _facts(
 ) -> tuple[Fact, ...]:
     """At most two arms' main figure, and how the first arm compares with the reference."""
     name = tables.main_figure(arms)
-    label, digits = ("AUC", ".4f") if name == "auc" else ("resolution", ".4g")
+    label, digits = ("AUC" if name == "auc" else name), (".4g" if name == "resolution" else ".4f")
     facts = [Fact(f"{fmean(f[name] for f in figures[arm.name]):{digits}}", f"{label}, {arm.name}") for arm in arms[:2]]
     arm = next((a for a in arms if a is not against), arms[0])
     result = tables.compared(seeds, arm.name)

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ _stop: Event | None = None  # of a worker process: set when the parent wants no 
 
 def simulate(
     classes: Sequence[str],
-    n: int,
+    n: int | Mapping[str, int],
     *,
     seed: int = 0,
     workers: int | None = None,
@@ -50,7 +50,7 @@ def simulate(
     pt_range: tuple[float, float] = PT_RANGE,
     progress: Callable[[int], None] | None = None,
 ) -> Cloud:
-    """n jets of every class in `classes`, in blocks of CHUNK jets that alternate between the classes.
+    """n jets of every class in `classes` (or n[class] of each), in blocks of CHUNK jets that alternate between them.
 
     workers: processes; None means one for each core at hand. The result does not depend on it, and the jets of one
     class do not depend on the other classes or on n (more jets are appended). pt_range: GeV, of the jet.
@@ -64,7 +64,7 @@ def simulate(
 
 def stream(
     classes: Sequence[str],
-    n: int,
+    n: int | Mapping[str, int],
     *,
     seed: int = 0,
     workers: int | None = None,
@@ -73,13 +73,15 @@ def stream(
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Cloud]:
     """What `simulate` gives, as clouds of at most CHUNK jets of one class, each as soon as it is there and in that order."""
-    _check(classes, n, workers, pt_range)
+    counts = dict(n) if isinstance(n, Mapping) else dict.fromkeys(classes, n)
+    _check(classes, counts, workers, pt_range)
     pythia_module(), fastjet_module()  # a missing package is told here, not by a worker
     schema = describe(classes, seed=seed, mpi=mpi, pt_range=pt_range)
     jobs = [
-        _Job(name, seed, chunk, min(CHUNK, n - chunk * CHUNK), mpi, pt_range)
-        for chunk in range(-(-n // CHUNK))
+        _Job(name, seed, chunk, min(CHUNK, counts[name] - chunk * CHUNK), mpi, pt_range)
+        for chunk in range(-(-max(counts.values()) // CHUNK))
         for name in classes
+        if chunk * CHUNK < counts[name]
     ]
     workers = min(workers or _cores(), len(jobs))
     # A generator of its own, so that wrong arguments are told at the call and not at the first cloud.
@@ -211,14 +213,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check(classes: Sequence[str], n: int, workers: int | None, pt_range: tuple[float, float]) -> None:
+def _check(classes: Sequence[str], counts: Mapping[str, int], workers: int | None, pt_range: tuple[float, float]) -> None:
     if isinstance(classes, str) or not classes:
         raise BadInput(f"classes must be a list of names such as ['QCD', 'Hbb'], got {classes!r}")
     for name in classes:
         scenario(name)
     if len(set(classes)) < len(classes):
         raise BadInput(f"a class is asked twice: {', '.join(classes)}")
-    if n < 1 or (workers is not None and workers < 1):
-        raise BadInput(f"n and workers must be at least 1, got n = {n}, workers = {workers}")
+    if set(counts) != set(classes):
+        raise BadInput(f"n must give a number for each of {', '.join(classes)}, it names {', '.join(counts)}")
+    if min(counts.values()) < 1 or (workers is not None and workers < 1):
+        raise BadInput(f"n and workers must be at least 1, got n = {min(counts.values())}, workers = {workers}")
     if not 20 <= pt_range[0] < pt_range[1]:
         raise BadInput(f"pt_range must be (low, high) in GeV with 20 <= low < high, got {pt_range}")
