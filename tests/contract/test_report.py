@@ -298,10 +298,15 @@ def test_runs_with_different_targets_are_refused(tmp_path):
         write_report(pair, tmp_path / "page.html", title="")
 
 
-def test_a_test_sample_without_a_class_is_refused_with_its_name(tmp_path):
-    run = make_run(tmp_path / "a", "a", 0, score_table(0, 1.5, ("qcd", "top", "w"), n=1), adapt="full")
-    with pytest.raises(BadRun, match="is of class"):
-        write_report([run], tmp_path / "page.html", title="")
+def test_a_test_sample_without_a_class_says_so_instead_of_a_roc_curve(tmp_path):
+    pair = [
+        make_run(tmp_path / n, n, 0, score_table(0, 1.5, ("qcd", "top", "w"), n=2), adapt=a)
+        for n, a in (("a", "full"), ("b", "scratch"))
+    ]
+    write_report(pair, tmp_path / "page.html", title="")
+    results = json.loads((tmp_path / "page_data" / "tables.json").read_text())[0]["tables"][0]
+    assert "No ROC curve: no test event of some run is of class" in results["caption"]
+    assert "Accuracy difference, paired by seed" in [row[0] for row in results["rows"]]
 
 
 def test_an_unknown_citation_becomes_an_entry_without_inventions():

@@ -117,7 +117,7 @@ def curve_band(curves: Sequence[Curve]) -> Band:
 def draw_band(axis: Axes, values: Band, index: int, label: str) -> None:
     """Mean as a line, range as a shade."""
     look = style(index)
-    axis.plot(values.x, values.mean, label=label, **look)
+    axis.plot(values.x, values.mean, label=label, marker="o" if len(values.x) < 3 else None, markersize=4, **look)
     axis.fill_between(values.x, values.low, values.high, color=look["color"], alpha=0.2, linewidth=0)
 
 

@@ -123,7 +123,7 @@ def _label(arms: Sequence[Arm], data: Cloud) -> str | None:
 
 
 def _cost(arms: Sequence[Arm]) -> Table:
-    columns = ("Arm", "Runs", "Parameters", "Labelled events", "Batch", "Steps", "Events seen", "Wall time [s]", "Events / s")
+    columns = ("Arm", "Runs", "Parameters", "Training events", "Batch", "Steps", "Events seen", "Wall time [s]", "Events / s")
     rows = []
     for arm in arms:
         runs = [r.summary for r in arm.runs]
