@@ -234,7 +234,7 @@ def test_the_same_run_gives_the_same_page(tmp_path):
 
 
 def test_a_hostile_name_is_text_not_markup(tmp_path):
-    run = make_run(tmp_path / "run", "<script>alert(1)</script>", 0, None, adapt="full")
+    run = make_run(tmp_path / "run", "<script>alert(1)</script> $\\frac$", 0, None, adapt="full")
     out = write_report([run], tmp_path / "page.html", title="<b>&", story="<img src=x>")
     assert "<script" not in out.read_text()
     assert "<img" not in out.read_text()

@@ -81,6 +81,15 @@ def finish(drawing: Canvas, name: str, caption: str, data: dict[str, Any]) -> Fi
     return Figure(name, caption, svg, plain(data))
 
 
+def literal(name: str) -> str:
+    r"""A name from a file as matplotlib should print it: a dollar sign is a dollar sign, not mathematics.
+
+    >>> print(literal("a$b$"))
+    a\$b\$
+    """
+    return name.replace("$", r"\$")
+
+
 def style(index: int) -> dict[str, Any]:
     """Colour and line of the arm at `index`: told apart by both."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
@@ -117,7 +126,7 @@ def curve_band(curves: Sequence[Curve]) -> Band:
 def draw_band(axis: Axes, values: Band, index: int, label: str) -> None:
     """Mean as a line, range as a shade."""
     look = style(index)
-    axis.plot(values.x, values.mean, label=label, marker="o" if len(values.x) < 3 else None, markersize=4, **look)
+    axis.plot(values.x, values.mean, label=literal(label), marker="o" if len(values.x) < 3 else None, markersize=4, **look)
     axis.fill_between(values.x, values.low, values.high, color=look["color"], alpha=0.2, linewidth=0)
 
 

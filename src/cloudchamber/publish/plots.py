@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.publish.figure import GREY, Figure, band, canvas, curve_band, draw_band, finish, style
+from cloudchamber.publish.figure import GREY, Figure, band, canvas, curve_band, draw_band, finish, literal, style
 from cloudchamber.publish.runs import Arm
 from cloudchamber.stats import ScoreTable, calibration, metrics
 from cloudchamber.stats.calibration import wilson
@@ -23,6 +23,8 @@ def learning_curves(arms: Sequence[Arm]) -> Figure | None:
 
     The losses of single tasks are shown where there are several.
     """
+    from matplotlib.ticker import MaxNLocator
+
     quantities = _quantities(arms)
     if not quantities:
         return None
@@ -36,8 +38,9 @@ def learning_curves(arms: Sequence[Arm]) -> Figure | None:
                     values = curve_band(curves)
                     draw_band(axis, values, i, arm.name)
                     data.setdefault(quantity, {})[arm.name] = values.as_data()
-            axis.set(xlabel="Step", ylabel=_CURVE_NAMES.get(quantity, f"Validation loss, {quantity}"))
+            axis.set(xlabel="Step", ylabel=_CURVE_NAMES.get(quantity, f"Validation loss, {literal(quantity)}"))
             axis.margins(x=0)
+            axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         for axis in axes.flat[len(quantities) :]:
             axis.remove()
         axes.flat[0].legend()
@@ -57,7 +60,7 @@ def roc_curves(arms: Sequence[Arm]) -> Figure:
         for axis, signal in zip(axes.flat, signals, strict=False):
             data[classes[signal]] = {arm.name: _draw_roc(axis, arm, i, signal) for i, arm in enumerate(arms)}
             axis.plot(_EFFICIENCIES, 1 / _EFFICIENCIES, color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="no separation")
-            axis.set(yscale="log", xlim=(0, 1), xlabel=rf"Signal efficiency $\varepsilon_S$ ({classes[signal]})")
+            axis.set(yscale="log", xlim=(0, 1), xlabel=rf"Signal efficiency $\varepsilon_S$ ({literal(classes[signal])})")
             axis.set_ylim(bottom=1)
             axis.set_ylabel(r"Background rejection $1/\varepsilon_B$")
         for axis in axes.flat[len(signals) :]:
@@ -80,7 +83,7 @@ def calibration_curves(arms: Sequence[Arm]) -> Figure:
         upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)))
         for i, arm in enumerate(arms):
             data[arm.name] = _draw_calibration(upper, lower, arm, i)
-        event = classes[1] if len(classes) == 2 else "class"
+        event = literal(classes[1]) if len(classes) == 2 else "class"
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"Observed fraction of {event}")
         upper.legend(loc="upper left")
         lower.set(yscale="log", xlabel=f"Predicted probability of {event}", ylabel="Fraction")
@@ -95,6 +98,7 @@ def confusion_matrices(arms: Sequence[Arm]) -> Figure:
     """What each true class is taken for, mean over seeds, one panel per arm."""
     classes = arms[0].tables[0].classes
     width = max(3.2, 0.55 * len(classes) + 1.6)
+    names = [literal(c) for c in classes]
     data: dict[str, Any] = {"classes": classes}
     with canvas(width * len(arms), width, 1, len(arms)) as (drawing, axes):
         for axis, arm in zip(axes[0], arms, strict=True):
@@ -104,11 +108,11 @@ def confusion_matrices(arms: Sequence[Arm]) -> Figure:
             for row, column in np.ndindex(matrix.shape):
                 shade = "white" if matrix[row, column] > 0.6 else "#1a1a1a"
                 axis.text(column, row, f"{matrix[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=8)
-            axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
-            axis.set_yticks(range(len(classes)), classes)
+            axis.set_xticks(range(len(classes)), names, rotation=45, ha="right", rotation_mode="anchor")
+            axis.set_yticks(range(len(classes)), names)
             axis.tick_params(which="both", length=0)
             axis.minorticks_off()
-            axis.set(title=arm.name, xlabel="Taken for", ylabel="True class")
+            axis.set(title=literal(arm.name), xlabel="Taken for", ylabel="True class")
         caption = "Confusion on the test sample, mean over the seeds: each row adds up to 1."
         return finish(drawing, "confusion", caption, data)
 
@@ -157,7 +161,7 @@ def _draw_calibration(upper: Any, lower: Any, arm: Arm, index: int) -> dict[str,
     low, high = wilson(curve.observed, curve.n / len(arm.tables))  # the same events in every seed count once
     look = style(index)
     error = np.abs(np.stack([curve.observed - low, high - curve.observed]))
-    label = f"{arm.name} (calibration error {curve.error:.3f})"
+    label = f"{literal(arm.name)} (calibration error {curve.error:.3f})"
     upper.errorbar(curve.predicted, curve.observed, error, marker="o", markersize=4, capsize=2, label=label, **look)
     share, edges = np.histogram(probability, bins=20, range=(0, 1), weights=weight / weight.sum())
     lower.stairs(share, edges, color=look["color"], linestyle=look["linestyle"], linewidth=1.5)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cloudchamber.publish.figure import GREY, Figure, band, canvas, draw_band, finish, style
+from cloudchamber.publish.figure import GREY, Figure, band, canvas, draw_band, finish, literal, style
 from cloudchamber.publish.runs import Arm
 from cloudchamber.stats import metrics
 
@@ -20,6 +20,7 @@ def residual_plots(arms: Sequence[Arm]) -> Figure:
     """Distribution of prediction - truth, and its mean and width in bins of the truth."""
     table = arms[0].tables[0]
     unit = "" if table.unit == "1" else f" [{table.unit}]"
+    name = literal(table.target)
     every = np.concatenate([t.scores_NC[:, 0] - t.truth for arm in arms for t in arm.tables])
     low, high = (float(q) for q in np.quantile(every, (0.005, 0.995)))
     edges = np.linspace(low, high, _HISTOGRAM_BINS + 1)
@@ -30,12 +31,12 @@ def residual_plots(arms: Sequence[Arm]) -> Figure:
         for i, arm in enumerate(arms):
             data[arm.name] = {"residual": _draw_spectrum(spectrum, arm, i, edges)}
             data[arm.name] |= _draw_bins(bias, width, arm, i, bins)
-        spectrum.set(xlabel=f"Prediction $-$ truth of {table.target}{unit}", ylabel="Fraction of events")
+        spectrum.set(xlabel=f"Prediction $-$ truth of {name}{unit}", ylabel="Fraction of events")
         spectrum.set_ylim(bottom=0)
         spectrum.legend()
         bias.axhline(0, color=GREY, linewidth=1, linestyle=(0, (1, 2)))
-        bias.set(xlabel=f"True {table.target}{unit}", ylabel=f"Bias (mean residual){unit}")
-        width.set(xlabel=f"True {table.target}{unit}", ylabel=f"Resolution (IQR / 1.349){unit}")
+        bias.set(xlabel=f"True {name}{unit}", ylabel=f"Bias (mean residual){unit}")
+        width.set(xlabel=f"True {name}{unit}", ylabel=f"Resolution (IQR / 1.349){unit}")
         width.set_ylim(bottom=0)
         caption = (
             "Residuals on the test sample. Left: their distribution, mean over the seeds and range as a band. Middle, right: "
