@@ -1,0 +1,132 @@
+"""Benchmarks: the record keeps its word, the committed results follow from their figures, the scripts run."""
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+RESULTS = sorted((FOLDER / "results").glob("*.json"))
+PEERS = all(importlib.util.find_spec(name) for name in ("omnilearned", "weaver"))
+
+
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    names = ("record", "timing", "jets", "inputs", "peers", "ours", "quality", "few_labels")
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def write(record, folder, value, bound=2.0, tiny=False):
+    figures = {"ratio": record.median([value, value, value + 1]), "other": record.exact(bound)}
+    targets = [record.Target("ratio", ">=", bound), record.Target("other", "<=", "ratio")]
+    return record.write("example", figures, targets, settings={}, seeds=[0], tiny=tiny, folder=folder)
+
+
+@pytest.mark.parametrize(("value", "holds"), [(1.9, False), (2.0, True), (7.0, True)])
+def test_holds_follows_from_figure_and_bound(module, tmp_path, value, holds):
+    content = json.loads(write(module("record"), tmp_path, value).read_text())
+    assert content["holds"] is holds
+    assert [t["holds"] for t in content["targets"]] == [holds, holds]
+
+
+def test_a_typed_holds_is_found(module, tmp_path):
+    record = module("record")
+    content = json.loads(write(record, tmp_path, 1.0).read_text())
+    record.check(content)
+    with pytest.raises(ValueError, match="does not follow"):
+        record.check({**content, "holds": True})
+    with pytest.raises(ValueError, match="machine"):
+        record.check({k: v for k, v in content.items() if k != "machine"})
+
+
+def test_a_figure_that_is_no_number_is_refused(module, tmp_path):
+    with pytest.raises(ValueError, match=r"spread|JSON"):
+        write(module("record"), tmp_path, float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tiny_run_never_lands_among_the_results(module):
+    record = module("record")
+    path = write(record, record.RESULTS, 1.0, tiny=True)
+    assert path.parent == record.RESULTS / "tiny"
+    path.unlink()
+
+
+def test_median_and_mean_agree_with_their_formulas(module):
+    record, values = module("record"), [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert record.median(values).value == 4.0
+    mean = record.mean(values)
+    assert mean.value == pytest.approx(6.2)
+    assert mean.high - mean.value == pytest.approx(np.std(values, ddof=1) / 5**0.5)
+
+
+def test_every_contestant_starts_a_repetition_once(module):
+    order = []
+    work = {name: lambda repetition, name=name: order.append((repetition, name)) or 1 for name in "abc"}
+    rates = module("timing").interleaved(work, 3, report=lambda _: None)
+    assert {name for i, (_, name) in enumerate(order) if i % 3 == 0} == {"a", "b", "c"}
+    assert all(len(r) == 3 and min(r) > 0 for r in rates.values())
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
+def test_a_committed_result_follows_from_its_figures(module, path):
+    content = json.loads(path.read_text())
+    module("record").check(content)
+    assert content["name"] == path.stem
+    assert not content["tiny"]
+    assert path.stem in (FOLDER / "README.md").read_text()
+
+
+def test_toy_jets_have_the_multiplicity_they_claim(module):
+    counts = module("jets").toy(4000).counts
+    assert counts.mean() == pytest.approx(45, rel=0.02)
+    assert counts.min() >= 10
+    assert counts.max() <= 128
+
+
+def test_sorted_cuts_hold_every_jet_once_within_the_budget(module):
+    jets = module("jets").Jets.of(module("jets").toy(300))
+    rows = np.random.default_rng(1).permutation(300)[:200]
+    cuts = list(module("inputs").sorted_cuts(jets.data.offsets_N, rows, 1024, least=11))
+    assert sorted(np.concatenate(cuts)) == sorted(rows)
+    assert max(len(c) * max(jets.data.counts_N[c].max(), 11) for c in cuts) <= 1024
+
+
+def test_peers_read_the_momenta_of_our_jets(module):
+    jets = module("jets").Jets.of(module("jets").toy(50))
+    px, py, _, energy = jets.momentum_T4.astype(np.float64).T
+    theirs, part = module("inputs").pet2_columns(jets), module("inputs").part_columns(jets)
+    assert np.allclose(np.exp(theirs[:, 2]), np.hypot(px, py), rtol=1e-4)
+    assert np.allclose(np.exp(theirs[:, 3]), energy, rtol=1e-4)
+    assert set(np.unique(theirs[:, 4])) <= set(range(1, 9))
+    assert np.array_equal(part[:, :4], jets.momentum_T4)
+    assert np.isfinite(part).all()
+
+
+def test_our_contestant_learns_and_gives_probabilities_in_the_order_asked(module):
+    jets = module("jets").Jets.of(module("jets").toy(20, classes=("a", "b")))
+    ours = module("ours").Ours(jets, "xs", schedule=module("peers").Schedule(20, 2e-3))
+    rows = np.arange(12)
+    losses = [ours.train_step(rows, step) for step in range(5)]
+    assert losses[0] == pytest.approx(np.log(2), abs=1e-3)
+    assert losses[-1] < losses[0]
+    chosen = np.array([7, 3, 15])
+    together = ours.probabilities(chosen)
+    assert np.allclose(together, np.concatenate([ours.probabilities(chosen[i : i + 1]) for i in range(3)]), atol=1e-5)
+
+
+@pytest.mark.skipif(not PEERS, reason="the peers are not installed; see benchmarks/README.md")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train_speed", "load_speed", "quality"])
+def test_script_runs_and_writes_its_record(name, tmp_path):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]
