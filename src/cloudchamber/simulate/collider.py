@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import awkward as ak
@@ -61,7 +62,7 @@ def generate(
     pythia = start_pythia(scenario, seeds[0], mpi=mpi, pt_range=pt_range)
     rng = np.random.default_rng(seeds[1])
     barren = 0
-    for turn in _cycle(scenario.turns):
+    for turn in cycle(scenario.turns):
         _apply(pythia, turn)
         jets = _select(_record(pythia), scenario, pt_range, card, rng)
         barren = 0 if len(jets) else barren + 1
@@ -100,11 +101,6 @@ def _apply(pythia: Any, settings: tuple[str, ...]) -> None:
     for setting in settings:
         if not pythia.readString(setting):
             raise CloudchamberError(f"Pythia refuses the setting {setting!r}; is this another version than 8.3?")
-
-
-def _cycle(turns: tuple[tuple[str, ...], ...]) -> Iterator[tuple[str, ...]]:
-    while True:
-        yield from turns
 
 
 @dataclass(frozen=True)
