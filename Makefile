@@ -2,8 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Threads that wait without spinning share two cores well; more than that helps no model of these sizes.
-export OMP_WAIT_POLICY = PASSIVE
 
 .PHONY: env demo test lint bench-env clean
 
@@ -28,7 +26,11 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md src tests benchmarks recipes
+	$(BIN)/codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md SECURITY.md CITATION.cff docs src tests benchmarks recipes
+
+bench-env:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install -q -r benchmarks/requirements.txt
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-bench demo

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from cloudchamber.data.loader import micro_batches
 from cloudchamber.nn.backbone import Inputs
 from cloudchamber.recipe import TaskSpec
+from cloudchamber.train import loop
 from cloudchamber.train.checkpoint import State
 from cloudchamber.train.loop import Training
-from cloudchamber.train.loop import _step as train_step
 from cloudchamber.train.network import new_network
 from cloudchamber.train.optimiser import Average, make_optimiser
 from jets import LABEL, Jets
@@ -40,7 +40,7 @@ class Ours:
 
     def train_step(self, rows: NDArray[np.int64], step: int) -> float:
         """Train once on the jets `rows`; mean loss."""
-        return train_step(self.state, self.training, rows, step)["loss"]
+        return loop.train_step(self.state, self.training, rows, step)["loss"]
 
     @torch.no_grad()
     def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

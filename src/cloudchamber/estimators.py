@@ -36,7 +36,7 @@ class _Estimator(BaseEstimator):
     weights: shipped weights ("xs"), a run or weights folder; with adapt="scratch" a size. adapt: "full" trains all,
     "probe" the head alone, "scratch" starts at random. steps, learning_rate: by themselves from the number of events
     and the size if None. validation_fraction: of the events, to choose the best step. new_features: features unknown
-    to the weights that may be added, see `cloudchamber.load`.
+    to the weights that may be added with zero embeddings.
     """
 
     def __init__(
@@ -67,6 +67,11 @@ class _Estimator(BaseEstimator):
     @abstractmethod
     def _target(self, cloud: Cloud, y: ArrayLike | str) -> tuple[Label, NDArray[Any]]:
         """The label to learn and its (N,) values."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # events are sets of particles
+        return tags
 
     def fit(self, X: Events, y: ArrayLike | str = "label") -> Self:
         """Adapt to events X with target y: (N,) values, or the name of a label of X ("label": its only class label).
@@ -127,7 +132,8 @@ class _Estimator(BaseEstimator):
         known = np.flatnonzero(values >= 0 if label.classes else np.isfinite(values))
         order = known[np.random.default_rng(self.seed).permutation(len(known))]
         groups = [order[values[order] == c] for c in range(len(label.classes))] if label.classes else [order]
-        cuts = [max(round(self.validation_fraction * len(g)), 1) for g in groups]
+        fewest = -(-_FEWEST_VALIDATION // len(groups))
+        cuts = [max(round(self.validation_fraction * len(g)), min(fewest, len(g) // 2)) for g in groups]
         val = np.concatenate([g[:cut] for g, cut in zip(groups, cuts, strict=True)])
         train = np.concatenate([g[cut:] for g, cut in zip(groups, cuts, strict=True)])
         if len(val) < _FEWEST_VALIDATION or len(train) < len(groups):
@@ -175,7 +181,8 @@ class Classifier(ClassifierMixin, _Estimator):
 
     def predict(self, X: Events) -> NDArray[Any]:
         """(N,) most probable class, a value of classes_."""
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        chosen: NDArray[Any] = self.classes_[best]
         return chosen
 
     def score(self, X: Events, y: ArrayLike | str = "label", sample_weight: ArrayLike | None = None) -> float:

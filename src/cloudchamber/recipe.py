@@ -14,7 +14,18 @@ from cloudchamber.errors import BadRecipe, nearest
 
 Adapt = Literal["full", "probe", "scratch"]
 SizeName = Literal["xs", "s", "m", "l"]
-_MAX_BYTES = 1 << 20  # a recipe is a page of text
+MAX_BYTES = 1 << 20  # a recipe or a card is a page of text
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML of plain values. Aliases are refused: nested ones make a few lines into terabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose as PyYAML does, but for aliases."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed here", event.start_mark)
+        return super().compose_node(parent, index)
 
 
 class _Document(BaseModel):
@@ -97,10 +108,10 @@ def load(path: Path) -> Recipe:
     """
     if not path.is_file():
         raise BadRecipe(f"{path}: no such recipe file")
-    if path.stat().st_size > _MAX_BYTES:
-        raise BadRecipe(f"{path}: larger than {_MAX_BYTES} bytes; a recipe is a page of YAML")
+    if path.stat().st_size > MAX_BYTES:
+        raise BadRecipe(f"{path}: larger than {MAX_BYTES} bytes; a recipe is a page of YAML")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path}: is not YAML: {error}") from error
     if not isinstance(content, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,9 +45,9 @@ def demo(
 
     Takes a few minutes on two cores. The folder's summary.json holds the AUC of every seed.
     """
+    from cloudchamber.data.store import Store
     from cloudchamber.data.training_set import cached
     from cloudchamber.publish.report import write_report
-    from cloudchamber.run import Run
     from cloudchamber.train.network import load_backbone, weights_folder
 
     if (out / "done.json").is_file():
@@ -54,20 +55,34 @@ def demo(
         return
     began = time.perf_counter()
     size = load_backbone(weights_folder(weights))[0].size
-    run = Run.create(out, "demo", background=BACKGROUND, signal=SIGNAL, weights=weights, seeds=list(SEEDS), simulated=True)
-    store = _simulate(out / "jets", test, workers)
+    asked = {"background": BACKGROUND, "signal": SIGNAL, "weights": weights, "steps": steps, "test": test, "simulated": True}
+    run = _begin(out, asked)
+    store = Store.open(out / "jets") if (out / "jets").exists() else _simulate(out / "jets", test, workers)
     data = cached([store], 128)
     folders = []
     for seed in SEEDS:
         rows = _rows(data, seed)
-        for adapt in ARMS:
-            folders.append(_train(out, _recipe(adapt, weights, size, steps, seed, store.path), data, rows))
+        recipes = [_recipe(adapt, weights, size, steps, seed, store.path) for adapt in ARMS]
+        folders += [_train(out, recipe, data, rows) for recipe in recipes]
     story = STORY.format(weights=weights, seeds=len(SEEDS), labels=LABELS, steps=steps, validation=VALIDATION, test=test)
     summary = _summary(folders) | {"wall_s": round(time.perf_counter() - began, 1)}
     title = f"Top jets from {LABELS} labels per class: {weights} against scratch"
     report = write_report(folders, out / "report.html", title=title, story=story, data=store.read(limit=2000))
     run.finish(summary)
     _tell(summary, report)
+
+
+def _begin(out: Path, asked: dict[str, Any]) -> Any:
+    """A new run folder, or the one of the same demo that was killed."""
+    from cloudchamber.errors import BadRun
+    from cloudchamber.run import Run
+
+    if not (out / "run.json").is_file():
+        return Run.create(out, "demo", **asked)
+    run = Run.open(out)
+    if any(run.info.get(name) != value for name, value in asked.items()):
+        raise BadRun(f"{out}: holds another demo that did not end. Give another folder with -o, or remove it yourself.")
+    return run
 
 
 def _simulate(folder: Path, test: int, workers: int | None) -> Any:
@@ -117,6 +132,9 @@ def _train(out: Path, recipe: Recipe, data: TrainingSet, rows: Rows) -> Path:
 
     name = ARMS[recipe.adapt]
     folder = out / "runs" / f"{name}-{recipe.seed}"
+    if (folder / "done.json").is_file():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed demo left of this training
     with training_bar(f"{name}, seed {recipe.seed}") as on_record:
         fit_run(
             recipe,

@@ -61,11 +61,11 @@ def finetune(  # typer reads the options in this order
     prefix = {Adaptation.full: "fine-tuned", Adaptation.probe: "probe on", Adaptation.scratch: "scratch"}[adapt]
     arm = f"{prefix} {weights}"
     with training_bar(arm) as on_record:
+        events = fit.open_data(recipe)
+        recipe = fit.with_suitable_task(recipe, events.schema)
         if resume:
-            fitted = fit.resume(out, device=device, on_record=on_record)
+            fitted = fit.resume(out, recipe, data=events, device=device, on_record=on_record)
         else:
-            events = fit.open_data(recipe)
-            recipe = fit.with_suitable_task(recipe, events.schema)
             fitted = fit.fit_run(recipe, out, kind="finetune", arm=arm, data=events, device=device, on_record=on_record)
     if fitted.report is not None:
         typer.echo(str(fitted.report))

@@ -12,6 +12,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run folder of finetune or pretrain.")],
     data: Annotated[list[Path], typer.Argument(help="A store, or files of any known format.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The score table, a new Parquet file.")],
+    card: Annotated[Path | None, typer.Option(help="YAML card of the files; that of the training without it.")] = None,
     task: Annotated[str | None, typer.Option(help="Which task, if the model has several.")] = None,
     embed: Annotated[bool, typer.Option("--embed", help="Write the embedding of every event as well.")] = False,
 ) -> None:
@@ -21,6 +22,6 @@ def predict(
 
     if out.exists():
         raise BadRun(f"{out}: is there already. Give another file with -o, or remove it yourself.")
-    table = score_run(run, data, task=task, embed=embed)
+    table = score_run(run, data, card=card, task=task, embed=embed)
     table.write(out)
     typer.echo(f"{out}: {len(table):,} events, {', '.join(table.score_columns)}")

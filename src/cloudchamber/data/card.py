@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from cloudchamber.data.reader import is_standard, standard
 from cloudchamber.errors import BadCard, BadInput, nearest
 from cloudchamber.events.schema import Frame
+from cloudchamber.recipe import MAX_BYTES, PlainLoader
 from cloudchamber.units import internal_unit, to_internal
 
 MOMENTUM_FORMS = (
@@ -166,7 +167,9 @@ class Card(_Document):
 def load(path: Path) -> Card:
     """The card at `path`. Raises BadCard that says which entry is wrong, with the nearest known name."""
     try:
-        content = yaml.safe_load(path.read_text())
+        if path.stat().st_size > MAX_BYTES:
+            raise BadCard(f"{path}: larger than {MAX_BYTES} bytes; a card is a page of YAML")
+        content = yaml.load(path.read_text(), Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
     except OSError as error:
         raise BadCard(f"{path}: cannot be opened ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,13 @@ class Loader:
     def rows_of(self, step: int) -> NDArray[np.int64]:
         """The events of step 0, 1, 2, ...: (min(batch, number of rows),)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+        order = _permutation(self.seed, epoch, len(self.rows))
         return self.rows[order[position * self.batch : (position + 1) * self.batch]]
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(n)
 
 
 def micro_batches(data: TrainingSet, rows: NDArray[np.int64], max_tokens: int) -> Iterator[Batch]:

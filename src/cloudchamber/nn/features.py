@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -71,6 +71,15 @@ class Match:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """A NamedFeatures as data. Sequences, since the order of the names is that of the rows."""
+
+    norms: tuple[tuple[str, Norm], ...]
+    added: tuple[tuple[str, Norm], ...] = ()
+    trained: tuple[str, ...] = ()
+
+
 class NamedFeatures(nn.Module):
     """Sum over named features of (normalised value) x (the name's own embedding).
 
@@ -86,6 +95,7 @@ class NamedFeatures(nn.Module):
         self.weight = nn.Parameter(torch.randn(len(self.norms), width) / max(len(self.norms), 1) ** 0.5)
         self.added_weight = nn.Parameter(torch.zeros(len(self.added), width))
         self._bound: tuple[str, ...] = ()
+        self.trained: tuple[str, ...] = ()  # the features of the data that the module was last trained on
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,9 +119,15 @@ class NamedFeatures(nn.Module):
         return Match(tuple(n for n in data_names if n in self.names), missing, new)
 
     def require(self, data_names: Sequence[str]) -> None:
-        """Raise BadWeights unless the data have exactly the features that were bound in training."""
+        """Raise BadWeights unless the data have exactly the features that the module was trained with."""
+        trained = self.trained or self.names
+        for name in trained:
+            if name not in data_names:
+                raise BadWeights(
+                    f"the data lack feature {name!r}, which the model was trained with. Nearest: {nearest(name, data_names)}."
+                )
         for name in data_names:
-            if name not in self.names:
+            if name not in trained:
                 raise BadWeights(
                     f"the data have feature {name!r}, the model was not trained with it. Nearest: {nearest(name, self.names)}."
                 )
@@ -167,12 +183,16 @@ class NamedFeatures(nn.Module):
         """Names of the bound columns of a group, in the order of `normalised`."""
         return tuple(self._bound[i] for i in self._of(group, "columns").tolist())
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> FeaturesConfig:
         """What is needed to build the module again."""
-        return {
-            "norms": {n: asdict(v) for n, v in self.norms.items()},
-            "added": {n: asdict(v) for n, v in self.added.items()},
-        }
+        return FeaturesConfig(tuple(self.norms.items()), tuple(self.added.items()), self.trained or self._bound)
+
+    @classmethod
+    def of(cls, config: FeaturesConfig, width: int) -> NamedFeatures:
+        """The module of a configuration, its embeddings still to be filled."""
+        module = cls(dict(config.norms), width, dict(config.added))
+        module.trained = config.trained
+        return module
 
     def _of(self, group: str, key: str) -> Tensor:
         return self.get_buffer(f"_{group}_{key}")

@@ -20,7 +20,7 @@ class Size:
 
 SIZES = {
     "xs": Size(width=96, layers=4, heads=6, hidden=192, learning_rate=2e-3),
-    "s": Size(width=192, layers=6, heads=8, hidden=480, learning_rate=1e-3),
+    "s": Size(width=192, layers=6, heads=6, hidden=448, learning_rate=1e-3),
     "m": Size(width=768, layers=8, heads=16, hidden=1536, learning_rate=3e-4),
     "l": Size(width=1536, layers=20, heads=24, hidden=3072, learning_rate=1e-4),
 }

@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cloudchamber.data import read
 from cloudchamber.data.store import SPLITS, Store, split_of
 from cloudchamber.data.training_set import TrainingSet, cached
 from cloudchamber.errors import BadInput, BadRecipe, BadRun
 from cloudchamber.events import Schema
-from cloudchamber.events.clustering import leading_jets
 from cloudchamber.nn.sizes import size
 from cloudchamber.recipe import Recipe, SizeName, TaskSpec, load
 from cloudchamber.run import Run
 from cloudchamber.stats import summarise
 from cloudchamber.train.checkpoint import Progress
+from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, rows_with_target, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, load_backbone, new_network, save, weights_folder
 from cloudchamber.train.scoring import score_table
@@ -74,9 +73,7 @@ def open_data(recipe: Recipe) -> TrainingSet:
         raise BadRecipe(f"recipe {recipe.name!r} names no data")
     if recipe.leading_jets is None and all((p / "manifest.json").is_file() for p in paths):
         return cached([Store.open(p) for p in paths], recipe.max_particles)
-    cloud = read(list(paths), card=recipe.card)
-    if recipe.leading_jets is not None:
-        cloud = leading_jets(cloud, recipe.leading_jets)
+    cloud = read_events(paths, card=recipe.card, leading_jets=recipe.leading_jets)
     return TrainingSet.from_cloud(cloud, recipe.max_particles)
 
 
@@ -170,13 +167,13 @@ def fit_run(
     run = Run.create(
         out,
         kind,
-        parents=tuple(Path(p) for p in recipe.data if Path(p).exists()),
+        parents=_parents(recipe),
         arm=arm or f"{recipe.weights or recipe.size} {recipe.adapt}",
         seed=recipe.seed,
         target=target.target if target else None,
         simulated=schema.simulated,
         data=list(recipe.data) or [schema.dataset],
-        citations=list(dict.fromkeys(schema.citation)),
+        citations=_citations(recipe, schema),
         recipe_sha256=recipe.sha256,
     )
     (out / "recipe.yaml").write_text(recipe.to_yaml())
@@ -184,11 +181,16 @@ def fit_run(
 
 
 def resume(
-    run_folder: Path, *, data: TrainingSet | None = None, device: str = "cpu", on_record: OnRecord | None = None
+    run_folder: Path,
+    asked: Recipe | None = None,
+    *,
+    data: TrainingSet | None = None,
+    device: str = "cpu",
+    on_record: OnRecord | None = None,
 ) -> Fitted:
     """Go on with a killed training; on a CPU the end is bit-identical to that of an uninterrupted one.
 
-    Raises BadRun if the run is complete already.
+    asked: the recipe that the run is expected to have. Raises BadRun if it has another, or is complete already.
     """
     run = Run.open(run_folder)
     if run.done:
@@ -196,21 +198,38 @@ def resume(
     recipe = load(run_folder / "recipe.yaml")
     data = open_data(recipe) if data is None else data
     rows = split_rows(data, recipe)
+    if asked is not None and resolve(asked, data, rows.train) != recipe:
+        raise BadRun(f"{run_folder}: was started with another recipe, see its recipe.yaml; resume with the same options")
     return _into_run(run, recipe, data, rows, device, on_record)
+
+
+def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]:
+    """What a model was trained on, for its configuration and card."""
+    return {
+        "dataset": data.schema.dataset,
+        "events": len(rows.train),
+        "classes": _class_counts(data, rows.train),
+        "jets_seen": jets_seen,
+        "notes": data.schema.notes,
+    }
+
+
+def _parents(recipe: Recipe) -> tuple[Path, ...]:
+    weights = () if recipe.weights is None else (weights_folder(recipe.weights) / "model.safetensors",)
+    return (*(Path(p) for p in recipe.data if Path(p).exists()), *weights)
+
+
+def _citations(recipe: Recipe, schema: Schema) -> list[str]:
+    """What the data and the weights are owed, each once."""
+    weights = () if recipe.weights is None else load_backbone(weights_folder(recipe.weights))[0].citation
+    return list(dict.fromkeys([*schema.citation, *weights]))
 
 
 def _into_run(run: Run, recipe: Recipe, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
     fitted = fit(recipe, data, rows, run=run, device=device, on_record=on_record)
-    described = {
-        "dataset": data.schema.dataset,
-        "events": len(rows.train),
-        "classes": _class_counts(data, rows.train),
-        "jets_seen": fitted.progress.jets,
-        "notes": data.schema.notes,
-    }
-    digest = save(
-        fitted.network, run.path / "model", data=described, citation=data.schema.citation, licence=data.schema.licence
-    )
+    described = description(data, rows, fitted.progress.jets)
+    owed, licence = _citations(recipe, data.schema), data.schema.licence
+    digest = save(fitted.network, run.path / "model", data=described, citation=owed, licence=licence)
     run.finish(_summary(run, fitted, data, rows, digest))
     return fitted
 

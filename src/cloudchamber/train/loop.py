@@ -20,9 +20,10 @@ from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRecipe
 from cloudchamber.events import Batch
 from cloudchamber.events.kinematics import DERIVED, GEOMETRY
-from cloudchamber.nn.backbone import Inputs
+from cloudchamber.nn.backbone import Encoded, Inputs
 from cloudchamber.recipe import Optimisation
 from cloudchamber.run import Run
+from cloudchamber.stats import metrics
 from cloudchamber.train.checkpoint import State
 from cloudchamber.train.network import Network
 from cloudchamber.train.optimiser import Average, make_optimiser, rate
@@ -80,7 +81,7 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
     while state.progress.step < training.steps and state.progress.since_best < patience:
         began = time.perf_counter()
         step = state.progress.step
-        record = _step(state, training, loader.rows_of(step), step)
+        record = train_step(state, training, loader.rows_of(step), step)
         seconds = state.progress.seconds + time.perf_counter() - began
         state.advance(step=step + 1, jets=state.progress.jets + loader.batch, seconds=seconds)
         report(state, "train", record)
@@ -101,19 +102,22 @@ def validation_losses(network: Network, training: Training) -> dict[str, float]:
     network.eval()
     generator = torch.Generator().manual_seed(training.seed)
     sums: dict[str, float] = {t.key: 0.0 for t in network.tasks}
+    ranking = _Ranking(network)
     total = 0.0
     for batch in micro_batches(training.data, training.val_rows, 4 * training.max_tokens):
         inputs = _corrupted(network, Inputs.of(batch, training.device), generator)
         weight_B = torch.from_numpy(batch.weight_B).to(training.device)
-        for key, loss_B in network.losses(inputs, batch).items():
-            sums[key] += float((loss_B * weight_B).sum())
+        encoded = network(inputs)
+        for task in network.tasks:
+            sums[task.key] += float((task.loss(encoded, inputs, batch) * weight_B).sum())
+        ranking.add(encoded, batch)
         total += float(weight_B.sum())
     means = {key: value / total for key, value in sums.items()}
     network.train()
-    return {"loss": sum(t.spec.weight * means[t.key] for t in network.tasks), **means}
+    return {"loss": sum(t.spec.weight * means[t.key] for t in network.tasks), **means, **ranking.auc()}
 
 
-def _step(state: State, training: Training, rows: NDArray[np.int64], step: int) -> dict[str, float]:
+def train_step(state: State, training: Training, rows: NDArray[np.int64], step: int) -> dict[str, float]:
     """One optimiser step on the events `rows`, their gradients accumulated over micro-batches."""
     network, optimisation = state.network, training.optimisation
     fraction = rate(step, training.steps, optimisation)
@@ -169,6 +173,30 @@ def drop_features(batch: Batch, data: TrainingSet, probability: float, random: n
         (dropped_B[:, None, None] & extra) & batch.mask_BP[..., None], np.float32(np.nan), batch.particles_BPF
     )
     return replace(batch, particles_BPF=particles_BPF)
+
+
+class _Ranking:
+    """AUC on the validation events, for a network whose one objective is to tell two classes apart."""
+
+    def __init__(self, network: Network):
+        first = network.tasks[0]
+        binary = len(network.tasks) == 1 and first.label is not None and len(first.label.classes) == 2
+        self.task = first if binary else None
+        self.truth: list[NDArray[Any]] = []
+        self.score: list[NDArray[Any]] = []
+
+    def add(self, encoded: Encoded, batch: Batch) -> None:
+        if self.task is not None:
+            probability = self.task.predict(encoded)
+            assert probability is not None
+            self.truth.append(np.asarray(batch.targets[str(self.task.spec.target)]))
+            self.score.append(probability[:, 1].cpu().numpy())
+
+    def auc(self) -> dict[str, float]:
+        truth = np.concatenate(self.truth) if self.truth else np.empty(0)
+        if set(np.unique(truth)) != {0, 1}:
+            return {}
+        return {"auc": metrics.auc(truth, np.concatenate(self.score)).value}
 
 
 def rows_with_target(data: TrainingSet, rows: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:

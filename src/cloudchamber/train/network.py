@@ -21,7 +21,7 @@ from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe, BadWeights, nearest
 from cloudchamber.events import Batch, Label, Schema
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
-from cloudchamber.nn.features import Match, NamedFeatures, Norm, fit_norm
+from cloudchamber.nn.features import FeaturesConfig, Match, NamedFeatures, fit_norm
 from cloudchamber.nn.sizes import SIZES, size
 from cloudchamber.recipe import SizeName, TaskSpec
 from cloudchamber.run import atomic, file_hash, write_json
@@ -37,8 +37,8 @@ class WeightsConfig(BaseModel):
 
     version: int = WEIGHTS_VERSION
     size: SizeName
-    particle: dict[str, dict[str, Norm]]
-    column: dict[str, dict[str, Norm]]
+    particle: FeaturesConfig
+    column: FeaturesConfig
     tasks: tuple[TaskSpec, ...]
     labels: tuple[Label, ...]
     max_particles: int
@@ -113,9 +113,9 @@ def new_network(
     norms = {n: fit_norm(n, data.particles_TF[:100_000, i]) for i, n in enumerate(data.particle_names) if i >= 2}
     columns = {n: fit_norm(n, data.columns_NG[:, i]) for i, n in enumerate(data.column_names)}
     with _seeded(generator):
-        backbone = _backbone(size_name, {"norms": norms, "added": {}}, {"norms": columns, "added": {}})
+        backbone = _backbone(size_name, FeaturesConfig(tuple(norms.items())), FeaturesConfig(tuple(columns.items())))
         network = Network(size_name, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
-    network.bind(data)
+    _bind_for_training(network, data)
     return network
 
 
@@ -134,7 +134,7 @@ def adapt_network(
     backbone.column.add({n: fit_norm(n, data.columns_NG[:, data.column_names.index(n)]) for n in column.new})
     with _seeded(generator):
         network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), config.max_particles)
-    network.bind(data)
+    _bind_for_training(network, data)
     return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})")
 
 
@@ -245,13 +245,9 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> Non
     module.load_state_dict(dict(tensors))
 
 
-def _backbone(size_name: str, particle: Mapping[str, Any], column: Mapping[str, Any]) -> Backbone:
+def _backbone(size_name: str, particle: FeaturesConfig, column: FeaturesConfig) -> Backbone:
     numbers = size(size_name)
-    return Backbone(
-        numbers,
-        NamedFeatures(particle["norms"], 2 * numbers.width, particle["added"]),
-        NamedFeatures(column["norms"], 2 * numbers.width, column["added"]),
-    )
+    return Backbone(numbers, *(NamedFeatures.of(features, 2 * numbers.width) for features in (particle, column)))
 
 
 def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:
@@ -267,6 +263,12 @@ def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:
             f"task {spec.task!r} cannot learn {label.name!r}, which is {what}. Use classify for classes, regress for numbers."
         )
     return kind.make(spec.model_copy(update={"target": label.name}), label, backbone)
+
+
+def _bind_for_training(network: Network, data: TrainingSet) -> None:
+    network.backbone.particle.trained = data.particle_names[2:]
+    network.backbone.column.trained = data.column_names
+    network.bind(data)
 
 
 def _kind(spec: TaskSpec) -> TaskKind:

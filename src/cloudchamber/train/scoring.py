@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cloudchamber.data import read
+from cloudchamber import recipe as recipes
 from cloudchamber.data.loader import micro_batches
 from cloudchamber.data.store import split_of
 from cloudchamber.data.training_set import TrainingSet
@@ -20,6 +20,7 @@ from cloudchamber.errors import BadWeights
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.stats import ScoreTable
 from cloudchamber.tasks.base import Task
+from cloudchamber.train.events import read_events
 from cloudchamber.train.network import Network, load
 
 _MAX_TOKENS = 4096
@@ -37,13 +38,19 @@ def predicting_task(network: Network, key: str | None = None) -> Task:
     return able[0]
 
 
-def score_run(run: Path, paths: Sequence[Path], *, task: str | None = None, embed: bool = False) -> ScoreTable:
+def score_run(
+    run: Path, paths: Sequence[Path], *, card: Path | None = None, task: str | None = None, embed: bool = False
+) -> ScoreTable:
     """The score table of the events in some files or stores from the model in a run or weights folder.
 
-    Raises BadWeights if the events have a feature that the model was not trained with.
+    Events are read as the run's recipe read them: with its card unless another is given, as its leading jets.
+    Raises BadWeights if the events have not the very features that the model was trained with.
     """
     network = load(run)
-    data = TrainingSet.from_cloud(read(list(paths)), network.max_particles)
+    recipe = recipes.load(run / "recipe.yaml") if (run / "recipe.yaml").is_file() else None
+    used_card, leading_jets = (recipe.card, recipe.leading_jets) if recipe else (None, None)
+    cloud = read_events(paths, card=str(card) if card else used_card, leading_jets=leading_jets)
+    data = TrainingSet.from_cloud(cloud, network.max_particles)
     network.bind(data)
     chosen = predicting_task(network, task)
     digest = network.config.sha256 if network.config else ""

@@ -36,6 +36,8 @@ class Hdf5(Container):
 
         def add(name: str | bytes, item: Any) -> None:
             name = name if isinstance(name, str) else name.decode(errors="replace")  # h5py gives bytes if not UTF-8
+            if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+                raise BadFile(f"{self.path}: dataset {name!r} takes its values from other files; copy them into this one")
             if isinstance(item, h5py.Dataset) and item.shape:
                 found[name] = (item, None)
                 found.update({f"{name}/{field}": (item, field) for field in item.dtype.names or ()})

@@ -1,0 +1,79 @@
+"""Make the weights of a run into shipped weights: model, configuration, card, and frozen outputs for the tests.
+
+    python recipes/ship.py runs/xs src/cloudchamber/weights/xs
+
+Run again after a new pre-training; it replaces the folder's files and tests/frozen/<name>.json.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import cloudchamber as cc
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.publish.card import model_card
+from cloudchamber.run import Run, read_json, write_json
+from cloudchamber.train import fit
+from cloudchamber.train.network import save
+
+ROOT = Path(__file__).parent.parent
+LIMITS = (
+    "All jets are simulated: Pythia 8 with one tune and a parametric CMS-like detector, no pile-up, pT 450-1100 GeV, "
+    "anti-kt R = 0.8. Other energies, radii and detectors are extrapolations that need adaptation.",
+    "No uncertainty beyond the softmax is given, and it is calibrated on simulation only.",
+)
+
+
+def main(run_folder: Path, target: Path) -> None:
+    """Write the folder of shipped weights."""
+    run, network = Run.open(run_folder), cc.load(run_folder)
+    recipe = fit.load(run_folder / "recipe.yaml")
+    data = fit.open_data(recipe)
+    rows = fit.split_rows(data, recipe)
+    summary = run.summary
+    described = fit.description(data, rows, summary["jets_seen"])
+    assert network.config is not None
+    owed, licence = network.config.citation, data.schema.licence
+    save(network, target, data=described, citation=owed, licence=licence)
+    test = summary["test"]
+    figures = {
+        "accuracy on eight classes": f"{test['accuracy']:.4f} +- {test['accuracy_error']:.4f} ({test['n']:,} test jets, simulated)",
+        "cross-entropy": f"{test['cross_entropy']:.4f} +- {test['cross_entropy_error']:.4f} (the same)",
+        "AUC, one against the rest": f"{test['auc']:.4f} (the same, mean over the classes)",
+    }
+    card = model_card(
+        target.name,
+        read_json(target / "config.json"),
+        recipe.to_yaml(),
+        figures,
+        parameters=network.parameters_count,
+        left_out=("top quarks (Tbqq, Tbl), the signal of `cloudchamber demo`", "any real event"),
+        intended_use="Adaptation to jets and events of any collider experiment, from a few hundred labels on.",
+        limits=LIMITS,
+        environment=read_json(run_folder / "environment.json"),
+    )
+    (target / "card.md").write_text(card)
+    write_json(ROOT / "tests" / "frozen" / f"{target.name}.json", frozen_outputs(target))
+
+
+def frozen_outputs(weights: Path) -> dict[str, list[list[float]]]:
+    """Embedding (first numbers) and class probabilities of the toy jets that the frozen test makes again."""
+    from tests.toy import frozen_cloud
+
+    from cloudchamber.train.scoring import predicting_task, scores
+
+    cloud = frozen_cloud()
+    network = cc.load(weights)
+    data = TrainingSet.from_cloud(cloud)
+    network.bind(data)
+    probabilities = scores(network, data, np.arange(len(data)), predicting_task(network, "label"))
+    embedding = cc.embed(weights, cloud)[:, :8]
+    return {"probabilities": probabilities.tolist(), "embedding": embedding.tolist()}
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,119 @@
+"""Classifier and Regressor: scikit-learn's conventions, on clouds and paths."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import estimator_checks
+from tests.toy import toy_cloud
+
+import cloudchamber as cc
+from cloudchamber.data import store
+from cloudchamber.errors import BadInput, BadSchema, BadWeights
+
+# scikit-learn's own checks that need no array X. The others pass (n_samples, n_features) arrays to fit; an event is
+# a set of particles of any number, so such an array has no meaning here, and fit refuses it with BadInput.
+CHECKS = (
+    estimator_checks.check_estimator_cloneable,
+    estimator_checks.check_estimator_tags_renamed,
+    estimator_checks.check_valid_tag_types,
+    estimator_checks.check_estimator_repr,
+    estimator_checks.check_no_attributes_set_in_init,
+    estimator_checks.check_mixin_order,
+    estimator_checks.check_get_params_invariance,
+    estimator_checks.check_set_params,
+    estimator_checks.check_parameters_default_constructible,
+    estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+)
+FAST = {"adapt": "scratch", "steps": 30, "learning_rate": 3e-3, "seed": 1}
+
+
+@pytest.mark.parametrize("kind", [cc.Classifier, cc.Regressor])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_scikit_learns_checks_that_need_no_array_pass(kind, check):
+    check(kind.__name__, kind())
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    return toy_cloud(150)
+
+
+@pytest.fixture(scope="module")
+def fitted(cloud):
+    return cc.Classifier("xs", **FAST).fit(cloud, "label")
+
+
+def test_a_classifier_learns_and_gives_probabilities_of_its_classes(cloud, fitted):
+    proba = fitted.predict_proba(cloud)
+    assert proba.shape == (150, 2)
+    assert np.allclose(proba.sum(1), 1, atol=1e-5)
+    assert fitted.class_names_ == ("narrow", "wide")
+    assert np.array_equal(fitted.predict(cloud), fitted.classes_[proba.argmax(1)])
+    assert fitted.score(cloud, "label") > 0.9
+    assert fitted.embed(cloud).shape == (150, 192)
+
+
+def test_the_same_seed_gives_the_same_model_and_a_clone_is_unfitted(cloud, fitted):
+    twin = clone(fitted)
+    assert twin.get_params() == fitted.get_params()
+    with pytest.raises(NotFittedError):
+        twin.predict(cloud)
+    assert np.array_equal(twin.fit(cloud, "label").predict_proba(cloud), fitted.predict_proba(cloud))
+
+
+def test_fit_does_not_change_what_it_is_given(cloud):
+    before = cloud.flat("px").copy(), cloud.labels["label"].copy()
+    estimator = cc.Classifier("xs", **FAST | {"steps": 1})
+    parameters = estimator.get_params()
+    estimator.fit(cloud, "label")
+    assert estimator.get_params() == parameters
+    assert np.array_equal(cloud.flat("px"), before[0])
+    assert np.array_equal(cloud.labels["label"], before[1])
+
+
+def test_y_can_be_an_array_of_any_values(cloud):
+    y = np.where(cloud.labels["label"] == 1, "signal", "background")
+    model = cc.Classifier("xs", **FAST).fit(cloud, y)
+    assert model.classes_.tolist() == ["background", "signal"]
+    assert set(model.predict(cloud)) <= {"background", "signal"}
+    assert model.score(cloud, y) > 0.9
+
+
+def test_x_can_be_a_path_and_other_events_than_those_of_fit(tmp_path, cloud, fitted):
+    store.write(tmp_path / "jets", [cloud])
+    model = cc.Classifier("xs", **FAST).fit(tmp_path / "jets", "label")
+    assert np.allclose(model.predict_proba(str(tmp_path / "jets")), fitted.predict_proba(cloud))
+    assert fitted.score(toy_cloud(100, seed=9), "label") > 0.85
+
+
+def test_a_regressor_learns_a_number_and_its_spread(cloud):
+    model = cc.Regressor("xs", **FAST | {"steps": 60}).fit(cloud, "width")
+    assert model.score(cloud, "width") > 0.5
+    residual = np.abs(model.predict(cloud) - cloud.labels["width"])
+    assert np.median(residual) < 0.1
+    assert (model.predict_spread(cloud) > 0).all()
+
+
+def test_what_cannot_be_learned_is_said(cloud):
+    with pytest.raises(BadInput, match="only one class"):
+        cc.Classifier("xs", **FAST).fit(cloud[cloud.labels["label"] == 0], "label")
+    with pytest.raises(BadSchema, match="labell"):
+        cc.Classifier("xs", **FAST).fit(cloud, "labell")
+    with pytest.raises(BadInput, match="Regressor"):
+        cc.Classifier("xs", **FAST).fit(cloud, "width")
+    with pytest.raises(BadInput, match=r"\(150,\)"):
+        cc.Classifier("xs", **FAST).fit(cloud, [0, 1])
+    with pytest.raises(BadInput, match="validate"):
+        cc.Classifier("xs", **FAST).fit(cloud[:12], "label")
+    with pytest.raises(BadInput, match="ndarray"):
+        cc.Classifier("xs", **FAST).fit(np.zeros((3, 2)), [0, 1, 0])
+    with pytest.raises(BadWeights, match="no_such"):
+        cc.Classifier("no_such").fit(cloud, "label")
+    with pytest.raises(BadInput, match="scratch"):
+        cc.Classifier("no_such", adapt="scratch").fit(cloud, "label")
+
+
+def test_events_with_another_feature_than_in_training_are_refused(fitted):
+    with pytest.raises(BadWeights, match="puppi"):
+        fitted.predict(toy_cloud(10, features=("puppi",)))

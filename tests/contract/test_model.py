@@ -1,0 +1,159 @@
+"""The backbone: invariances, features that are missing, new or renamed, weights that are written and read."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from tests.toy import toy_cloud
+
+from cloudchamber.data.loader import make_batch
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadWeights
+from cloudchamber.events import Cloud, Feature
+from cloudchamber.nn.backbone import Inputs, pair_features
+from cloudchamber.recipe import TaskSpec
+from cloudchamber.train.network import adapt_network, load, new_network, save
+
+CLASSIFY = (TaskSpec(task="classify", target="label"),)
+
+
+def network_for(data, tasks=CLASSIFY, size="xs"):
+    network = new_network(size, data, tasks, 128, torch.Generator().manual_seed(0))
+    with torch.no_grad():  # heads and later features start at zero; a test that compares zeros shows nothing
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    return network.eval()
+
+
+@torch.inference_mode()
+def output(network, inputs):
+    encoded = network(inputs)
+    return torch.cat([encoded.pooled_BE, network.tasks[0].predict(encoded)], dim=1)
+
+
+@pytest.fixture
+def data():
+    return TrainingSet.from_cloud(toy_cloud(24))
+
+
+@pytest.mark.parametrize("size", ["xs", "s"])
+def test_padding_does_not_change_the_output(data, size):
+    network = network_for(data, size=size)
+    inputs = Inputs.of(make_batch(data, np.arange(24)))
+    wide = [torch.nn.functional.pad(t, pad) for t, pad in ((inputs.particles_BPF, (0, 0, 0, 7)), (inputs.mask_BP, (0, 7)))]
+    wide[0][:, -7:] = torch.randn(24, 7, wide[0].shape[-1])  # whatever stands in the padding
+    padded = Inputs(wide[0], inputs.columns_BG, wide[1])
+    assert torch.allclose(output(network, inputs), output(network, padded), atol=1e-5)
+    alone = torch.cat([output(network, Inputs.of(make_batch(data, np.array([i])))) for i in range(24)])
+    assert torch.allclose(output(network, inputs), alone, atol=1e-5)
+
+
+def test_the_order_of_particles_does_not_change_the_output(data):
+    network = network_for(data)
+    inputs = Inputs.of(make_batch(data, np.arange(24)))
+    order = torch.randperm(inputs.mask_BP.shape[1], generator=torch.Generator().manual_seed(2))
+    shuffled = Inputs(inputs.particles_BPF[:, order], inputs.columns_BG, inputs.mask_BP[:, order])
+    assert torch.allclose(output(network, inputs), output(network, shuffled), atol=1e-5)
+
+
+def test_an_event_without_particles_gives_finite_output():
+    cloud = toy_cloud(3)
+    empty = Cloud(cloud.particles[:, :0], cloud.events, cloud.schema)
+    data = TrainingSet.from_cloud(empty)
+    assert torch.isfinite(output(network_for(data), Inputs.of(make_batch(data, np.arange(3))))).all()
+
+
+def with_feature(cloud, name, values):
+    schema = cloud.schema.model_copy(update={"features": (*cloud.schema.features, Feature(name=name))})
+    particles = {n: cloud.flat(n) for n in ("px", "py", "pz", "energy", *cloud.schema.feature_names)}
+    return Cloud.from_flat(cloud.counts, particles | {name: values}, cloud.events, schema)
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("puppi", ()), ("my_own_feature", ("my_own_feature",))])
+def test_adding_an_unseen_feature_changes_the_output_at_step_0_by_exactly_0(tmp_path, data, name, allowed):
+    save(network_for(data), tmp_path, data={})
+    cloud = toy_cloud(24)
+    more = TrainingSet.from_cloud(with_feature(cloud, name, np.random.default_rng(0).normal(size=cloud.counts.sum())))
+    before, _ = adapt_network(tmp_path, data, CLASSIFY, (), torch.Generator().manual_seed(3))
+    after, report = adapt_network(tmp_path, more, CLASSIFY, allowed, torch.Generator().manual_seed(3))
+    assert report.particle.new == (name,)
+    a, b = (output(n.eval(), Inputs.of(make_batch(d, np.arange(24)))) for n, d in ((before, data), (after, more)))
+    assert torch.equal(a, b)
+    after.backbone.particle.added_weight.data.fill_(1.0)
+    assert not torch.equal(a, output(after, Inputs.of(make_batch(more, np.arange(24)))))
+
+
+def test_a_renamed_feature_stops_with_an_error_that_names_it(tmp_path, data):
+    save(network_for(data), tmp_path, data={})
+    cloud = toy_cloud(24)
+    renamed = with_feature(
+        toy_cloud(24, features=("charge", "is_charged_hadron", "is_photon", "d0_err")), "d0val", cloud.flat("d0")
+    )
+    with pytest.raises(BadWeights, match=r"'d0val'.*'d0'"):
+        adapt_network(tmp_path, TrainingSet.from_cloud(renamed), CLASSIFY, (), torch.Generator())
+
+
+def test_a_missing_feature_is_reported_and_contributes_nothing(tmp_path, data):
+    save(network_for(data), tmp_path, data={})
+    fewer = TrainingSet.from_cloud(toy_cloud(24, features=()))
+    network, report = adapt_network(tmp_path, fewer, CLASSIFY, (), torch.Generator().manual_seed(3))
+    assert set(report.particle.missing) == {"charge", "is_charged_hadron", "is_photon", "d0", "d0_err"}
+    absent = dataclasses.replace(data, particles_TF=data.particles_TF.copy())
+    absent.particles_TF[:, [n in report.particle.missing for n in data.particle_names]] = np.nan
+    full, _ = adapt_network(tmp_path, data, CLASSIFY, (), torch.Generator().manual_seed(3))
+    a = output(network.eval(), Inputs.of(make_batch(fewer, np.arange(24))))
+    b = output(full.eval(), Inputs.of(make_batch(absent, np.arange(24))))
+    assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_saved_weights_give_the_same_output(tmp_path, data):
+    network = network_for(data)
+    save(network, tmp_path, data={"dataset": "toy"}, citation=["arXiv:2202.03772"])
+    again = load(tmp_path)
+    again.bind(data)
+    inputs = Inputs.of(make_batch(data, np.arange(24)))
+    assert torch.equal(output(network, inputs), output(again, inputs))
+    assert again.config.citation == ("arXiv:2202.03772",)
+
+
+def test_altered_weights_are_refused(tmp_path, data):
+    save(network_for(data), tmp_path, data={})
+    path = tmp_path / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BadWeights, match="SHA-256"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["feature", "entry", "version"])
+def test_a_configuration_that_does_not_fit_its_tensors_is_refused(tmp_path, data, change):
+    save(network_for(data), tmp_path, data={})
+    config = json.loads((tmp_path / "config.json").read_text())
+    if change == "feature":
+        config["particle"]["norms"].pop()
+    elif change == "entry":
+        config["widht"] = 96
+    else:
+        config["version"] = 99
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    expected = {"feature": r"particle\.weight", "entry": "widht", "version": "99"}[change]
+    with pytest.raises(BadWeights, match=expected):
+        load(tmp_path)
+
+
+def test_pair_features_are_those_of_massless_four_vectors():
+    rng = np.random.default_rng(0)
+    pt, eta, phi = rng.lognormal(1, 1, 8), rng.normal(0, 1, 8), rng.uniform(-3, 3, 8)
+    p4 = np.stack([pt * np.cosh(eta), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)])
+    total = p4[:, :, None] + p4[:, None, :]
+    mass2 = total[0] ** 2 - (total[1:] ** 2).sum(0)
+    position = torch.tensor(np.stack([eta, phi], axis=-1), dtype=torch.float32)[None]
+    features = pair_features(position, torch.tensor(np.log(pt), dtype=torch.float32)[None])[0].numpy()
+    dr = np.hypot(eta[:, None] - eta, (phi[:, None] - phi + np.pi) % (2 * np.pi) - np.pi)
+    softer = np.minimum(pt[:, None], pt)
+    off = ~np.eye(8, dtype=bool)
+    for got, expected in zip(features, (dr, softer * dr, softer / (pt[:, None] + pt), mass2), strict=True):
+        assert np.allclose(got[off], np.log(expected[off]), atol=2e-3)

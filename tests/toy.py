@@ -1,0 +1,50 @@
+"""Toy clouds for tests: two classes that differ in width, with the features of real jets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cloudchamber.events import Cloud, Feature, Label, Schema
+
+FEATURES = ("charge", "is_charged_hadron", "is_photon", "d0", "d0_err")
+
+
+def toy_cloud(n: int = 200, seed: int = 0, features: tuple[str, ...] = FEATURES, mean: float = 12.0) -> Cloud:
+    """n events; class 1 is wider than class 0, and `width` is the number that says how wide."""
+    rng = np.random.default_rng(seed)
+    counts = np.clip(rng.poisson(mean, n), 1, None)
+    label = rng.integers(0, 2, n)
+    width = np.where(label == 1, 0.3, 0.1)
+    event = np.repeat(np.arange(n), counts)
+    total = int(counts.sum())
+    pt = rng.lognormal(1.5, 1.0, total)
+    eta, phi = (rng.normal(0, 1, total) * width[event] for _ in range(2))
+    eta = eta + rng.uniform(-1, 1, n)[event]
+    particles = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
+    particles["energy"] = np.sqrt(sum(v**2 for v in particles.values()) + 0.0194)
+    for name in features:
+        particles[name] = rng.integers(0, 2, total) if name.startswith("is_") else rng.normal(0, 1, total)
+    if "d0" in features:
+        particles["d0"][::3] = np.nan
+    schema = Schema(
+        dataset="toy",
+        frame="jet",
+        features=tuple(Feature(name=n) for n in features),
+        labels=(Label(name="label", classes=("narrow", "wide")), Label(name="width", unit="rad")),
+        simulated=True,
+        citation=("arXiv:2202.03772",),
+    )
+    return Cloud.from_flat(
+        counts, {k: v.astype(np.float32) for k, v in particles.items()}, {"label": label, "width": width}, schema
+    )
+
+
+JET_FEATURES = (
+    *("charge", "is_charged_hadron", "is_neutral_hadron", "is_photon", "is_electron", "is_muon"),
+    *("d0", "d0_err", "dz", "dz_err"),
+)
+
+
+def frozen_cloud() -> Cloud:
+    """Twelve toy jets with every feature of the shipped weights; the same on every machine."""
+    return toy_cloud(12, seed=42, features=JET_FEATURES, mean=30.0)
