@@ -65,14 +65,14 @@ class Jets:
         }
 
 
-def simulated(classes: Sequence[str], per_class: int, *, seed: int, cache: Path = CACHE) -> Cloud:
+def simulated(classes: Sequence[str], per_class: int, *, seed: int, mpi: bool = True, cache: Path = CACHE) -> Cloud:
     """Simulated jets, shuffled; simulated on the first call, then read from a store in `cache`."""
     from cloudchamber import simulate
 
-    path = cache / f"{'-'.join(classes)}_{per_class}_seed{seed}"
+    path = cache / f"{'-'.join(classes)}_{per_class}_seed{seed}{'' if mpi else '_no-mpi'}"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        store.write(path, simulate.stream(classes, per_class, seed=seed), provenance={"benchmark": path.name})
+        store.write(path, simulate.stream(classes, per_class, seed=seed, mpi=mpi), provenance={"benchmark": path.name})
     cloud = store.Store.open(path).read()
     return cloud[np.random.default_rng(seed).permutation(len(cloud))]
 

@@ -40,7 +40,7 @@ def main(run_folder: Path, target: Path) -> None:
     save(network, target, data=described, citation=owed, licence=licence)
     test = summary["test"]
     figures = {
-        "accuracy on eight classes": f"{test['accuracy']:.4f} +- {test['accuracy_error']:.4f} ({test['n']:,} test jets, simulated)",
+        "accuracy on eight classes": f"{test['accuracy']:.4f} +- {test['accuracy_error']:.4f} ({test['n']:,} simulated jets)",
         "cross-entropy": f"{test['cross_entropy']:.4f} +- {test['cross_entropy_error']:.4f} (the same)",
         "AUC, one against the rest": f"{test['auc']:.4f} (the same, mean over the classes)",
     }
