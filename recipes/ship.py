@@ -21,9 +21,9 @@ from cloudchamber.train.network import save
 
 ROOT = Path(__file__).parent.parent
 LIMITS = (
-    "All jets are simulated: Pythia 8 with one tune and a parametric CMS-like detector, no pile-up, pT 450-1100 GeV, "
-    "anti-kt R = 0.8. Other energies, radii and detectors are extrapolations that need adaptation.",
-    "No uncertainty beyond the softmax is given, and it is calibrated on simulation only.",
+    "All jets are simulated: Pythia 8 with one tune, a parametric CMS-like detector, no pile-up, pT 450-1100 GeV, R = 0.8.",
+    "Other energies, radii and detectors are extrapolations that need adaptation.",
+    "No uncertainty beyond the softmax is given, and that is calibrated on simulation only.",
 )
 
 

@@ -14,13 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
+from cloudchamber import recipe as recipes
 from cloudchamber.data import read
+from cloudchamber.data.check import Origin, check
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput
 from cloudchamber.events import Cloud, Label
 from cloudchamber.nn.features import NamedFeatures
 from cloudchamber.nn.sizes import SIZES
-from cloudchamber.recipe import Adapt, Optimisation, Recipe, TaskSpec
+from cloudchamber.recipe import Adapt, Recipe, TaskSpec
 from cloudchamber.train.fit import Rows, fit
 from cloudchamber.train.network import Network, load_backbone, weights_folder
 from cloudchamber.train.scoring import embeddings, predicting_task, scores
@@ -82,6 +84,8 @@ class _Estimator(BaseEstimator):
         label, values = self._target(cloud, y)
         schema = cloud.schema.model_copy(update={"labels": (label,)})
         columns = {c.name: cloud.events[c.name] for c in schema.columns}
+        if label.name in columns:
+            raise BadInput(f"the events have a column {label.name!r} that would tell the model its target; rename it")
         columns |= {schema.weight: cloud.events[schema.weight]} if schema.weight else {}
         data = TrainingSet.from_cloud(Cloud(cloud.particles, {**columns, label.name: values}, schema), self.max_particles)
         fitted = fit(self._recipe(label), data, self._rows(data, label), device=self.device)
@@ -108,18 +112,18 @@ class _Estimator(BaseEstimator):
         return data
 
     def _recipe(self, label: Label) -> Recipe:
-        optimisation = Optimisation(steps=self.steps, learning_rate=self.learning_rate, batch=self.batch, checkpoints=0)
+        numbers = {"steps": self.steps, "learning_rate": self.learning_rate, "batch": self.batch, "checkpoints": 0}
         scratch = self.adapt == "scratch"
         if scratch and str(self.weights) not in SIZES:
             raise BadInput(f"adapt='scratch' takes a size ({', '.join(SIZES)}) in place of weights, got {self.weights!r}")
-        return Recipe.model_validate(
+        return recipes.make(
             {
                 "name": type(self).__name__,
                 "size": str(self.weights) if scratch else "xs",
                 "weights": None if scratch else str(self.weights),
                 "adapt": self.adapt,
                 "tasks": (TaskSpec(task="classify" if label.classes else "regress", target=label.name),),
-                "optimisation": optimisation,
+                "optimisation": numbers,
                 "max_particles": self.max_particles,
                 "new_features": self.new_features,
                 "seed": self.seed,
@@ -188,10 +192,18 @@ class Classifier(ClassifierMixin, _Estimator):
     def score(self, X: Events, y: ArrayLike | str = "label", sample_weight: ArrayLike | None = None) -> float:
         """Accuracy on events X whose class is known; y as in fit."""
         cloud = _events(X)
-        truth = np.asarray(cloud.labels[y]) if isinstance(y, str) else _one_per_event(cloud, y)
-        known = np.isin(truth, self.classes_)
+        predicted = self.predict_proba(cloud).argmax(axis=1)
+        if isinstance(y, str):
+            # By name: other events may list the same classes in another order.
+            names = cloud.schema.label(cloud.schema.resolve(y)).classes
+            index = np.array([self.class_names_.index(n) if n in self.class_names_ else -1 for n in names] + [-1])
+            truth = index[np.asarray(cloud.labels[y])]
+        else:
+            values = _one_per_event(cloud, y)
+            truth = np.where(np.isin(values, self.classes_), np.searchsorted(self.classes_, values), -1)
+        known = truth >= 0
         weight = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(np.average(self.predict(cloud)[known] == truth[known], weights=weight))
+        return float(np.average(predicted[known] == truth[known], weights=weight))
 
 
 class Regressor(RegressorMixin, _Estimator):
@@ -242,7 +254,7 @@ def _bind_known(features: NamedFeatures, names: Sequence[str]) -> None:
 
 def _events(X: Events) -> Cloud:
     if isinstance(X, Cloud):
-        return X
+        return check(X, Origin(Path("the cloud given")))
     if isinstance(X, (str, Path)) or (isinstance(X, Sequence) and X and all(isinstance(p, (str, Path)) for p in X)):
         return read(X if isinstance(X, (str, Path)) else list(X))
     raise BadInput(f"expected a Cloud or the path of a file, got {type(X).__name__}. cloudchamber.read(path) gives a Cloud.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cloudchamber.errors import BadRecipe, nearest
 
@@ -91,6 +92,12 @@ class Recipe(_Document):
     new_features: tuple[str, ...] = ()
     seed: int = Field(0, ge=0)
 
+    @model_validator(mode="after")
+    def _start_is_clear(self) -> Self:
+        if (self.adapt == "scratch") != (self.weights is None):
+            raise ValueError(f"adapt {self.adapt!r} with weights {self.weights!r}: weights are for 'full' and 'probe' alone")
+        return self
+
     @property
     def sha256(self) -> str:
         """Hash of the recipe's content, independent of its layout as text."""
@@ -116,10 +123,15 @@ def load(path: Path) -> Recipe:
         raise BadRecipe(f"{path}: is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise BadRecipe(f"{path}: expected a mapping at the top, found {type(content).__name__}")
+    return make(content, str(path))
+
+
+def make(content: Mapping[str, Any], origin: str = "recipe") -> Recipe:
+    """A recipe from its entries; BadRecipe as for `load`. origin: what an error names as the place."""
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise BadRecipe(f"{path}: {_first(error)}") from error
+        raise BadRecipe(f"{origin}: {_first(error)}") from error
 
 
 def _first(error: ValidationError) -> str:

@@ -75,7 +75,8 @@ def test_the_chain_from_file_to_report(folder, monkeypatch):
     order = {int(e): i for i, e in enumerate(table.event_id)}
     assert np.allclose(table.scores_NC[[order[int(e)] for e in test.event_id]], test.scores_NC, atol=1e-5)
     figures = json.loads(cloudchamber("evaluate", "tuned", "jets.h5", "--json", cwd=folder).stdout)
-    assert figures["n"] == 240
+    assert figures["n"] == len(test)  # the test split alone: the rest was trained on
+    assert figures["auc"] == pytest.approx(run.summary["test"]["auc"], abs=1e-6)
     cloudchamber("report", "tuned", "-o", "page.html", cwd=folder)
     assert "<img" in (page := (folder / "page.html").read_text()) or "<svg" in page
     assert 'src="http' not in page
@@ -84,7 +85,7 @@ def test_the_chain_from_file_to_report(folder, monkeypatch):
 
 def test_a_run_that_is_there_and_weights_that_are_not_stop_with_one_line(folder):
     result = cloudchamber("finetune", "no_such", "jets.h5", "-t", "label", "-o", "x", cwd=folder, code=2)
-    assert result.stderr.startswith("error: no_such")
+    assert result.stderr.strip().startswith("error: no_such")
     assert "Traceback" not in result.stderr
     assert not (folder / "x").exists()
 

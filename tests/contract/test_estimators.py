@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks
-from tests.toy import toy_cloud
+from tests.toy import FEATURES, toy_cloud
 
 import cloudchamber as cc
 from cloudchamber.data import store
@@ -115,5 +115,7 @@ def test_what_cannot_be_learned_is_said(cloud):
 
 
 def test_events_with_another_feature_than_in_training_are_refused(fitted):
+    with pytest.raises(BadWeights, match="'charge'"):
+        fitted.predict(toy_cloud(10, features=()))
     with pytest.raises(BadWeights, match="puppi"):
-        fitted.predict(toy_cloud(10, features=("puppi",)))
+        fitted.predict(toy_cloud(10, features=(*FEATURES, "puppi")))

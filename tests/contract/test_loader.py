@@ -71,3 +71,13 @@ def test_parts_with_other_features_cannot_be_joined(tmp_path):
     with pytest.raises(BadInput, match="particle_names"):
         write(tmp_path / "set", parts)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_keeps_weights_that_differ_between_shards(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(tmp_path / "cache"))
+    stores = []
+    for weight in (1.0, 0.01):
+        cloud = toy_cloud(10, seed=int(weight * 100))
+        schema = cloud.schema.model_copy(update={"weight": "w"})
+        stores.append(store.write(tmp_path / f"store{weight}", [cloud.with_columns(schema, w=np.full(10, weight))]))
+    assert np.allclose(cached(stores, 128).weight_N, np.repeat([1.0, 0.01], 10))

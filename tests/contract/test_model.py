@@ -76,8 +76,8 @@ def test_adding_an_unseen_feature_changes_the_output_at_step_0_by_exactly_0(tmp_
     save(network_for(data), tmp_path, data={})
     cloud = toy_cloud(24)
     more = TrainingSet.from_cloud(with_feature(cloud, name, np.random.default_rng(0).normal(size=cloud.counts.sum())))
-    before, _ = adapt_network(tmp_path, data, CLASSIFY, (), torch.Generator().manual_seed(3))
-    after, report = adapt_network(tmp_path, more, CLASSIFY, allowed, torch.Generator().manual_seed(3))
+    before, _ = adapt_network(tmp_path, data, CLASSIFY, 128, (), torch.Generator().manual_seed(3))
+    after, report = adapt_network(tmp_path, more, CLASSIFY, 128, allowed, torch.Generator().manual_seed(3))
     assert report.particle.new == (name,)
     a, b = (output(n.eval(), Inputs.of(make_batch(d, np.arange(24)))) for n, d in ((before, data), (after, more)))
     assert torch.equal(a, b)
@@ -92,17 +92,17 @@ def test_a_renamed_feature_stops_with_an_error_that_names_it(tmp_path, data):
         toy_cloud(24, features=("charge", "is_charged_hadron", "is_photon", "d0_err")), "d0val", cloud.flat("d0")
     )
     with pytest.raises(BadWeights, match=r"'d0val'.*'d0'"):
-        adapt_network(tmp_path, TrainingSet.from_cloud(renamed), CLASSIFY, (), torch.Generator())
+        adapt_network(tmp_path, TrainingSet.from_cloud(renamed), CLASSIFY, 128, (), torch.Generator())
 
 
 def test_a_missing_feature_is_reported_and_contributes_nothing(tmp_path, data):
     save(network_for(data), tmp_path, data={})
     fewer = TrainingSet.from_cloud(toy_cloud(24, features=()))
-    network, report = adapt_network(tmp_path, fewer, CLASSIFY, (), torch.Generator().manual_seed(3))
+    network, report = adapt_network(tmp_path, fewer, CLASSIFY, 128, (), torch.Generator().manual_seed(3))
     assert set(report.particle.missing) == {"charge", "is_charged_hadron", "is_photon", "d0", "d0_err"}
     absent = dataclasses.replace(data, particles_TF=data.particles_TF.copy())
     absent.particles_TF[:, [n in report.particle.missing for n in data.particle_names]] = np.nan
-    full, _ = adapt_network(tmp_path, data, CLASSIFY, (), torch.Generator().manual_seed(3))
+    full, _ = adapt_network(tmp_path, data, CLASSIFY, 128, (), torch.Generator().manual_seed(3))
     a = output(network.eval(), Inputs.of(make_batch(fewer, np.arange(24))))
     b = output(full.eval(), Inputs.of(make_batch(absent, np.arange(24))))
     assert torch.allclose(a, b, atol=1e-5)

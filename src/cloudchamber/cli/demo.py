@@ -110,9 +110,9 @@ def _rows(data: TrainingSet, seed: int) -> Rows:
 
 
 def _recipe(adapt: str, weights: str, size: str, steps: int, seed: int, store: Path) -> Recipe:
-    from cloudchamber.recipe import Recipe
+    from cloudchamber import recipe as recipes
 
-    return Recipe.model_validate(
+    return recipes.make(
         {
             "name": f"demo {adapt}",
             "size": size,

@@ -18,25 +18,32 @@ def evaluate(
 ) -> None:
     """Measure a trained model on labelled events: accuracy, AUC, rejection, calibration, or bias and resolution.
 
-    All events given are used: give events that the training has not seen.
+    Of a store or file that the model was trained on, only the test split is used; of others, all events.
     """
     from rich.console import Console
     from rich.table import Table
 
+    from cloudchamber.data.store import SPLITS
+    from cloudchamber.run import Run, file_hash
     from cloudchamber.stats import summarise
     from cloudchamber.train.scoring import score_run
 
-    figures = summarise(score_run(run, data, card=card, task=task))
+    table = score_run(run, data, card=card, task=task)
+    seen = Run.open(run).info["parents"] if (run / "run.json").is_file() else []
+    if {file_hash(p) for p in data} & {p["sha256"] for p in seen}:
+        table = table.of_fold(SPLITS.index("test"))
+        typer.echo(f"the model was trained on these events: using the {len(table):,} of their test split", err=True)
+    figures = summarise(table)
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
         return
-    table = Table("figure", "value", "error")
+    shown = Table("figure", "value", "error")
     for name, value in figures.items():
         if isinstance(value, dict):
             for point, entry in value.items():
                 number = f"{'> ' if entry['lower_limit'] else ''}{entry['value']:.4g}"
-                table.add_row(f"{name} at {point}", number, "" if entry["error"] is None else f"{entry['error']:.2g}")
+                shown.add_row(f"{name} at {point}", number, "" if entry["error"] is None else f"{entry['error']:.2g}")
         elif not name.endswith("_error"):
             error = figures.get(f"{name}_error")
-            table.add_row(name, f"{value:.4g}" if value is not None else "-", f"{error:.2g}" if error is not None else "")
-    Console().print(table)
+            shown.add_row(name, f"{value:.4g}" if value is not None else "-", f"{error:.2g}" if error is not None else "")
+    Console().print(shown)

@@ -36,12 +36,12 @@ def finetune(  # typer reads the options in this order
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Adapt weights to labelled events; writes a run folder with model, test scores and report."""
+    from cloudchamber import recipe as recipes
     from cloudchamber.cli.progress import training_bar
     from cloudchamber.publish.report import write_report
-    from cloudchamber.recipe import Recipe
     from cloudchamber.train import fit
 
-    recipe = Recipe.model_validate(
+    recipe = recipes.make(
         {
             "name": f"{adapt} {weights}",
             "size": weights if adapt is Adaptation.scratch else "xs",

@@ -23,13 +23,13 @@ def training_bar(what: str) -> Iterator[OnRecord]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=None, note="")
+        task = bar.add_task(what, total=None, note="", visible=False)  # an error before the first step shows no bar
         losses = {"train": float("nan"), "val": float("nan")}
 
         def on_record(done: int, steps: int, record: Record) -> None:
             losses[record["split"]] = record["loss"]
             rate = record["jets"] / max(record["seconds"], 1e-9)
             note = f"{rate:,.0f} events/s  loss {losses['train']:.3f}  validation {losses['val']:.3f}"
-            bar.update(task, completed=done, total=steps, note=note)
+            bar.update(task, completed=done, total=steps, note=note, visible=True)
 
         yield on_record

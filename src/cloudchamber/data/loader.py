@@ -55,7 +55,8 @@ def micro_batches(data: TrainingSet, rows: NDArray[np.int64], max_tokens: int) -
     start = 0
     while start < len(rows):
         # Lengths rise, so the last event of the batch sets its width.
-        tokens = counts[start:] * np.arange(1, len(rows) - start + 1)
+        window = counts[start : start + max_tokens]  # at least one token each
+        tokens = window * np.arange(1, len(window) + 1)
         size = max(int(np.searchsorted(tokens, max_tokens, side="right")), 1)
         yield make_batch(data, rows[start : start + size])
         start += size

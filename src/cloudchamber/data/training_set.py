@@ -31,7 +31,7 @@ class TrainingSet:
     """What a model reads, for every event at once.
 
     particles_TF: float32 (T, F), columns `particle_names`, first kinematics.GEOMETRY. offsets_N: int64 (N + 1,).
-    columns_NG: float32 (N, G), columns `column_names`. weight_N: float32, mean 1. event_id_N: uint64.
+    columns_NG: float32 (N, G), columns `column_names`. weight_N: float32, as in the file. event_id_N: uint64.
     targets: (N,) per label of the schema.
     """
 
@@ -67,7 +67,6 @@ class TrainingSet:
         everything = {"px": cloud.flat("px"), "py": cloud.flat("py"), "pz": cloud.flat("pz"), "energy": cloud.flat("energy")}
         kept = leading(Cloud.from_flat(cloud.counts, everything | features, cloud.events, extra), max_particles)
         columns = event_features(cloud)
-        weight = cloud.weights
         return cls(
             schema=cloud.schema,
             particle_names=tuple(features),
@@ -75,7 +74,7 @@ class TrainingSet:
             particles_TF=np.stack([kept.flat(n) for n in features], axis=1),
             offsets_N=np.concatenate([[0], np.cumsum(kept.counts)]),
             columns_NG=np.stack(list(columns.values()), axis=1),
-            weight_N=(weight / weight.mean()).astype(np.float32),
+            weight_N=cloud.weights.astype(np.float32),
             event_id_N=event_ids(cloud),
             targets={name: cloud.events[name] for name in cloud.schema.label_names},
         )
@@ -88,14 +87,12 @@ class TrainingSet:
         targets = {n: _open_array(folder, f"target-{i}", meta["arrays"]) for i, n in enumerate(schema.label_names)}
         arrays = {name: _open_array(folder, name, meta["arrays"]) for name in _ARRAYS}
         counts = np.asarray(arrays.pop("counts_N"))
-        weight = np.asarray(arrays.pop("weight_N"))
         return cls(
             schema,
             tuple(meta["particle_names"]),
             tuple(meta["column_names"]),
             targets=targets,
             offsets_N=np.concatenate([[0], np.cumsum(counts)]),
-            weight_N=weight / weight.mean(),
             **arrays,
         )
 
@@ -137,10 +134,14 @@ def _append_all(folder: Path, parts: Iterable[TrainingSet]) -> dict[str, Any]:
             "particle_names": list(part.particle_names),
             "column_names": list(part.column_names),
             "labels": [label.model_dump(mode="json") for label in part.schema.labels],
+            "frame": part.schema.frame,
+            "simulated": part.schema.simulated,
         }
         meta = meta or {**names, "schema": part.schema.model_dump(mode="json"), "notes": []}
         if part.schema.notes not in meta["notes"]:
             meta["notes"].append(part.schema.notes)
+        owed = meta["schema"]["citation"]
+        meta["schema"]["citation"] = list(dict.fromkeys([*owed, *part.schema.citation]))
         if different := [k for k, v in names.items() if meta[k] != v]:
             raise BadInput(f"{part.schema.dataset!r} has other {different[0]} than the data before it: {names[different[0]]}")
         for name, values in _named_arrays(part).items():

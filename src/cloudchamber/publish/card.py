@@ -31,7 +31,7 @@ def model_card(
     data = config["data"]
     seen = f", {data['jets_seen']:,} presentations" if "jets_seen" in data else ""
     tasks = ", ".join(t["task"] + (f" ({t['target']})" if t.get("target") else "") for t in config["tasks"])
-    features = sorted({name for group in config["particle"].values() for name in group})
+    features = sorted(name for group in ("norms", "added") for name, _ in config["particle"][group])
     packages = ", ".join(f"{k} {v}" for k, v in environment.get("packages", {}).items())
     sections = {
         f"cloudchamber weights `{name}`": (

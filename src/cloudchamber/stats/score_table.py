@@ -62,7 +62,13 @@ class ScoreTable:
 
     def known(self) -> ScoreTable:
         """The events whose truth is known."""
-        keep = self.truth >= 0 if self.classes else np.isfinite(self.truth)
+        return self._kept(self.truth >= 0 if self.classes else np.isfinite(self.truth))
+
+    def of_fold(self, fold: int) -> ScoreTable:
+        """The events of one fold."""
+        return self._kept(self.fold == fold)
+
+    def _kept(self, keep: NDArray[np.bool_]) -> ScoreTable:
         rows = {n: getattr(self, n)[keep] for n in ("event_id", "truth", "scores_NC", "fold", "weight")}
         return replace(self, **rows, embedding_NE=None if self.embedding_NE is None else self.embedding_NE[keep])
 

@@ -40,9 +40,9 @@ class Regress(Task):
 
     def loss(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> Tensor:
         """(B,) loss of the standardised residual; 0 where the target is NaN."""
-        value_B = target(batch, self.spec, inputs.mask_BP.device).float()
+        value_B = (target(batch, self.spec, inputs.mask_BP.device) - self.options.centre) / self.options.scale
         known_B = torch.isfinite(value_B)
-        scaled_B = torch.where(known_B, (value_B - self.options.centre) / self.options.scale, 0.0)
+        scaled_B = torch.where(known_B, value_B, 0.0).float()
         mean_B, log_sigma_B = self._read(encoded)
         if self.options.loss == "huber":
             losses = torch.nn.functional.huber_loss(mean_B, scaled_B, reduction="none")

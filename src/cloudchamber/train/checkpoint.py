@@ -48,7 +48,7 @@ class State:
         """Write atomically. identity: hash of recipe and data, compared on loading."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.average.parameters.items():
-            moments = self.optimiser.state[parameter]
+            moments = self.optimiser.state.get(parameter, {})  # none for a parameter that no task has used
             tensors |= {f"adam.{key}.{name}": value for key, value in moments.items()}
             tensors |= {f"now.{name}": parameter, f"mean.{name}": self.average.values[name], f"best.{name}": self.best[name]}
         path.parent.mkdir(exist_ok=True)
@@ -75,7 +75,8 @@ class State:
             for name, parameter in self.average.parameters.items():
                 parameter.copy_(tensors[f"now.{name}"])
                 self.best[name].copy_(tensors[f"best.{name}"])
-                keys = ("step", "exp_avg", "exp_avg_sq")
-                self.optimiser.state[parameter] = {k: tensors[f"adam.{k}.{name}"].to(parameter.device) for k in keys}
+                keys = [k for k in ("step", "exp_avg", "exp_avg_sq") if f"adam.{k}.{name}" in tensors]
+                if keys:
+                    self.optimiser.state[parameter] = {k: tensors[f"adam.{k}.{name}"].to(parameter.device) for k in keys}
         self.average.load({n: tensors[f"mean.{n}"] for n in self.average.values})
         self.progress = Progress(**json.loads(meta["progress"]))

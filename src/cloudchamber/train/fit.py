@@ -25,10 +25,10 @@ from cloudchamber.train.loop import OnRecord, Training, rows_with_target, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, load_backbone, new_network, save, weights_folder
 from cloudchamber.train.scoring import score_table
 
-# Events shown in a training of unstated length: enough for 100 events to be learned, at most some passes over many.
-_SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_PASSES = 30, 12_800, 3
+# Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
+_SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 30, 12_800, 300_000, 3
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
-_FINETUNE_RATE = 0.5  # of the size's rate: pre-trained weights are left more slowly than random ones are shaped
+_FINETUNE_RATE = 0.2  # of the size's rate: pre-trained weights are left more slowly than random ones are shaped
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,9 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: NDArray[np.int64]) ->
     optimisation = recipe.optimisation
     name: SizeName = recipe.size
     if recipe.adapt != "scratch":
-        if recipe.weights is None:
-            raise BadRecipe(f"recipe {recipe.name!r}: adapt {recipe.adapt!r} needs weights")
-        name = load_backbone(weights_folder(recipe.weights))[0].size
+        name = load_backbone(weights_folder(str(recipe.weights)))[0].size
     if optimisation.steps is None:
-        shown = max(_SHOWN_LEAST, min(_SHOWN_PER_EVENT * len(train_rows), 100 * _SHOWN_LEAST), _SHOWN_PASSES * len(train_rows))
+        shown = max(_SHOWN_LEAST, min(_SHOWN_PER_EVENT * len(train_rows), _SHOWN_MOST), _SHOWN_PASSES * len(train_rows))
         steps = -(-shown // min(optimisation.batch, len(train_rows)))
         optimisation = optimisation.model_copy(update={"steps": min(steps, -(-shown // optimisation.batch) * 4)})
     if optimisation.learning_rate is None:
@@ -118,17 +116,37 @@ def fit(
 
     Raises BadRecipe, BadWeights or BadInput if what is asked is impossible.
     """
+    return _train(prepare(recipe, data, rows), data, rows, run, device, on_record)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network that is ready to train, the resolved recipe, and how loading went."""
+
+    network: Network
+    recipe: Recipe
+    report: LoadReport | None
+
+
+def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
+    """Resolve the recipe and build its network; everything that can be refused is refused here."""
     recipe = resolve(recipe, data, rows.train)
+    if not np.mean(data.weight_N[rows.train]) > 0 or np.min(data.weight_N[rows.train]) < 0:
+        raise BadInput(f"{data.schema.dataset!r}: weights {data.schema.weight!r} must not be negative, and not all be 0")
     generator = torch.Generator().manual_seed(recipe.seed)
-    report = None
     if recipe.adapt == "scratch":
-        network = new_network(recipe.size, data, recipe.tasks, recipe.max_particles, generator)
-    else:
-        folder = weights_folder(str(recipe.weights))
-        network, report = adapt_network(folder, data, recipe.tasks, recipe.new_features, generator)
+        return Prepared(new_network(recipe.size, data, recipe.tasks, recipe.max_particles, generator), recipe, None)
+    folder = weights_folder(str(recipe.weights))
+    network, report = adapt_network(folder, data, recipe.tasks, recipe.max_particles, recipe.new_features, generator)
     if recipe.adapt == "probe":
+        if new := (*report.particle.new, *report.column.new):
+            raise BadRecipe(f"adapt 'probe' cannot learn the new feature {new[0]!r}: its embedding is frozen at zero")
         network.backbone.requires_grad_(False)
-    optimisation = recipe.optimisation
+    return Prepared(network, recipe, report)
+
+
+def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, device: str, on_record: OnRecord | None) -> Fitted:
+    recipe, optimisation = ready.recipe, ready.recipe.optimisation
     assert optimisation.steps is not None
     assert optimisation.learning_rate is not None
     training = Training(
@@ -140,11 +158,18 @@ def fit(
         learning_rate=optimisation.learning_rate,
         seed=recipe.seed,
         feature_drop=recipe.feature_drop,
-        device=device,
+        device=checked_device(device),
         identity=_identity(recipe, data, rows),
     )
-    state = train(network, training, run, on_record)
-    return Fitted(network.cpu(), recipe, state.progress, report)
+    state = train(ready.network, training, run, on_record)
+    return Fitted(ready.network.cpu(), recipe, state.progress, ready.report)
+
+
+def checked_device(name: str) -> str:
+    """The device's name, if torch can use it; BadInput otherwise."""
+    if name == "cpu" or (name.split(":", maxsplit=1)[0] == "cuda" and torch.cuda.is_available()):
+        return name
+    raise BadInput(f"device {name!r} cannot be used here; expected 'cpu'" + (", 'cuda'" if torch.cuda.is_available() else ""))
 
 
 def fit_run(
@@ -161,7 +186,9 @@ def fit_run(
     """Train as the recipe says and leave a run folder: recipe, metrics, weights, test scores, summary."""
     data = open_data(recipe) if data is None else data
     rows = split_rows(data, recipe) if rows is None else rows
-    recipe = resolve(recipe, data, rows.train)
+    ready = prepare(recipe, data, rows)
+    checked_device(device)
+    recipe = ready.recipe
     target = next((t for t in recipe.tasks if t.target), None)
     schema = data.schema
     run = Run.create(
@@ -177,7 +204,7 @@ def fit_run(
         recipe_sha256=recipe.sha256,
     )
     (out / "recipe.yaml").write_text(recipe.to_yaml())
-    return _into_run(run, recipe, data, rows, device, on_record)
+    return _into_run(run, ready, data, rows, device, on_record)
 
 
 def resume(
@@ -200,7 +227,7 @@ def resume(
     rows = split_rows(data, recipe)
     if asked is not None and resolve(asked, data, rows.train) != recipe:
         raise BadRun(f"{run_folder}: was started with another recipe, see its recipe.yaml; resume with the same options")
-    return _into_run(run, recipe, data, rows, device, on_record)
+    return _into_run(run, prepare(recipe, data, rows), data, rows, device, on_record)
 
 
 def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]:
@@ -225,10 +252,10 @@ def _citations(recipe: Recipe, schema: Schema) -> list[str]:
     return list(dict.fromkeys([*schema.citation, *weights]))
 
 
-def _into_run(run: Run, recipe: Recipe, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
-    fitted = fit(recipe, data, rows, run=run, device=device, on_record=on_record)
+def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
+    fitted = _train(ready, data, rows, run, device, on_record)
     described = description(data, rows, fitted.progress.jets)
-    owed, licence = _citations(recipe, data.schema), data.schema.licence
+    owed, licence = _citations(ready.recipe, data.schema), data.schema.licence
     digest = save(fitted.network, run.path / "model", data=described, citation=owed, licence=licence)
     run.finish(_summary(run, fitted, data, rows, digest))
     return fitted
@@ -255,7 +282,7 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
     }
     predicting = [t for t in fitted.network.tasks if t.label is not None]
     if predicting:
-        table = score_table(fitted.network, data, rows.test, predicting[0], run=run.path.name, sha256=digest)
+        table = score_table(fitted.network, data, rows.test, predicting[0], run=run.path.name, sha256=digest, fold="test")
         table.write(run.path / "scores.parquet")
         summary |= {"classes": list(table.classes), "test": summarise(table)}
     return summary
@@ -288,5 +315,7 @@ def _identity(recipe: Recipe, data: TrainingSet, rows: Rows) -> str:
     digest = hashlib.sha256(recipe.sha256.encode())
     ids = np.asarray(data.event_id_N)
     for members in (rows.train, rows.val):
-        digest.update(np.ascontiguousarray(ids[members]).tobytes())
+        for values in (ids, data.weight_N, *(data.targets[name] for name in sorted(data.targets))):
+            digest.update(np.ascontiguousarray(np.asarray(values)[members]).tobytes())
+    digest.update(" ".join((*data.particle_names, *data.column_names)).encode())
     return digest.hexdigest()

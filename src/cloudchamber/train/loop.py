@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,11 @@ class Training:
     device: str = "cpu"
     identity: str = ""
 
+    @cached_property
+    def weight_scale(self) -> float:
+        """Brings the mean weight of the training events to 1, so that the learning rate means what it says."""
+        return float(1 / np.mean(self.data.weight_N[self.train_rows], dtype=np.float64))
+
     @property
     def max_tokens(self) -> int:
         """Padded tokens per micro-batch."""
@@ -68,8 +74,9 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
     optimiser = make_optimiser(network, training.optimisation, training.learning_rate)
     state = State(network, optimiser, Average(network, training.optimisation.ema))
     checkpoint = run.path / "checkpoint" / "state.safetensors" if run else None
-    if run and checkpoint and checkpoint.is_file():
+    if checkpoint and checkpoint.is_file():
         state.load(checkpoint, training.identity)
+    if run:
         run.truncate_metrics(state.progress.step)
     report = _reporter(run, on_record, training.steps)
     loader = Loader(
@@ -128,11 +135,9 @@ def train_step(state: State, training: Training, rows: NDArray[np.int64], step: 
     sums: dict[str, float] = {t.key: 0.0 for t in network.tasks}
     for batch in micro_batches(training.data, rows, training.max_tokens):
         inputs = Inputs.of(drop_features(batch, training.data, training.feature_drop, dropper), training.device)
-        weight_B = torch.from_numpy(batch.weight_B).to(training.device)
-        means = {
-            k: (v * weight_B).sum() / len(rows)
-            for k, v in network.losses(_corrupted(network, inputs, generator), batch).items()
-        }
+        weight_B = torch.from_numpy(batch.weight_B * np.float32(training.weight_scale)).to(training.device)
+        losses = network.losses(_corrupted(network, inputs, generator), batch)
+        means = {key: (loss_B * weight_B).sum() / len(rows) for key, loss_B in losses.items()}
         total: Tensor = torch.stack([t.spec.weight * means[t.key] for t in network.tasks]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         for key, mean in means.items():
@@ -153,6 +158,8 @@ def _validate(state: State, training: Training) -> dict[str, float]:
     """Validate the averaged weights and keep them if they are the best so far."""
     state.average.swap()
     losses = validation_losses(state.network, training)
+    if not math.isfinite(losses["loss"]):
+        raise BadRecipe(f"the validation loss is {losses['loss']} after step {state.progress.step}: lower the learning rate")
     best = state.progress.best_loss
     if best is None or losses["loss"] < best:
         state.best = {n: p.detach().clone() for n, p in state.average.parameters.items()}
@@ -184,6 +191,7 @@ class _Ranking:
         self.task = first if binary else None
         self.truth: list[NDArray[Any]] = []
         self.score: list[NDArray[Any]] = []
+        self.weight: list[NDArray[Any]] = []
 
     def add(self, encoded: Encoded, batch: Batch) -> None:
         if self.task is not None:
@@ -191,12 +199,13 @@ class _Ranking:
             assert probability is not None
             self.truth.append(np.asarray(batch.targets[str(self.task.spec.target)]))
             self.score.append(probability[:, 1].cpu().numpy())
+            self.weight.append(batch.weight_B)
 
     def auc(self) -> dict[str, float]:
         truth = np.concatenate(self.truth) if self.truth else np.empty(0)
         if set(np.unique(truth)) != {0, 1}:
             return {}
-        return {"auc": metrics.auc(truth, np.concatenate(self.score)).value}
+        return {"auc": metrics.auc(truth, np.concatenate(self.score), np.concatenate(self.weight)).value}
 
 
 def rows_with_target(data: TrainingSet, rows: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:

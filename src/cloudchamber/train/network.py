@@ -113,14 +113,20 @@ def new_network(
     norms = {n: fit_norm(n, data.particles_TF[:100_000, i]) for i, n in enumerate(data.particle_names) if i >= 2}
     columns = {n: fit_norm(n, data.columns_NG[:, i]) for i, n in enumerate(data.column_names)}
     with _seeded(generator):
-        backbone = _backbone(size_name, FeaturesConfig(tuple(norms.items())), FeaturesConfig(tuple(columns.items())))
+        width = 2 * size(size_name).width
+        backbone = Backbone(size(size_name), NamedFeatures(norms, width), NamedFeatures(columns, width))
         network = Network(size_name, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
     _bind_for_training(network, data)
     return network
 
 
 def adapt_network(
-    folder: Path, data: TrainingSet, tasks: Sequence[TaskSpec], allowed: Sequence[str], generator: torch.Generator
+    folder: Path,
+    data: TrainingSet,
+    tasks: Sequence[TaskSpec],
+    max_particles: int,
+    allowed: Sequence[str],
+    generator: torch.Generator,
 ) -> tuple[Network, LoadReport]:
     """The backbone of some weights with new heads for the tasks, ready for a training set.
 
@@ -133,14 +139,19 @@ def adapt_network(
     backbone.particle.add({n: fit_norm(n, first[n]) for n in particle.new})
     backbone.column.add({n: fit_norm(n, data.columns_NG[:, data.column_names.index(n)]) for n in column.new})
     with _seeded(generator):
-        network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), config.max_particles)
+        network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
     _bind_for_training(network, data)
     return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})")
 
 
 def make_tasks(specs: Sequence[TaskSpec], schema: Schema, backbone: Backbone) -> list[Task]:
     """The tasks of a recipe with their heads; BadRecipe if a target does not suit its task."""
-    return [_make_task(spec, schema, backbone) for spec in specs]
+    made = [_make_task(spec, schema, backbone) for spec in specs]
+    keys = [t.key for t in made]
+    for key in keys:
+        if keys.count(key) > 1 or "." in key:
+            raise BadRecipe(f"tasks {key!r}: every task needs its own target, without a dot in its name")
+    return made
 
 
 def save(
@@ -178,7 +189,8 @@ def load(name: str | Path) -> Network:
     config, tensors = _read(folder)
     backbone = _backbone(config.size, config.particle, config.column)
     labels = {label.name: label for label in config.labels}
-    tasks = [_kind(spec).make(spec, labels.get(spec.target or ""), backbone) for spec in config.tasks]
+    with torch.random.fork_rng(devices=[]):
+        tasks = [_kind(spec).make(spec, labels.get(spec.target or ""), backbone) for spec in config.tasks]
     network = Network(config.size, backbone, tasks, config.max_particles)
     _fill(network, tensors, folder)
     network.config = config
@@ -247,7 +259,8 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> Non
 
 def _backbone(size_name: str, particle: FeaturesConfig, column: FeaturesConfig) -> Backbone:
     numbers = size(size_name)
-    return Backbone(numbers, *(NamedFeatures.of(features, 2 * numbers.width) for features in (particle, column)))
+    with torch.random.fork_rng(devices=[]):  # loading weights must not move the user's random numbers
+        return Backbone(numbers, *(NamedFeatures.of(features, 2 * numbers.width) for features in (particle, column)))
 
 
 def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from cloudchamber import recipe as recipes
 from cloudchamber.data.loader import micro_batches
-from cloudchamber.data.store import split_of
+from cloudchamber.data.store import SPLITS, Split, split_of
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadWeights
+from cloudchamber.events import Label
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.stats import ScoreTable
 from cloudchamber.tasks.base import Task
@@ -67,6 +69,7 @@ def scores(
         assert predicted is not None
         return predicted
 
+    network.to(device)
     return _collect(network.backbone, data, rows, read, device)
 
 
@@ -84,30 +87,39 @@ def score_table(
     run: str = "",
     sha256: str = "",
     embed: bool = False,
+    fold: Split | None = None,
+    device: str = "cpu",
 ) -> ScoreTable:
-    """The score table of the events `rows`. fold: 0 train, 1 val, 2 test by the hash of the event id."""
+    """The score table of the events `rows`. fold: what all of them were used for; without it by the hash of their ids."""
     label = task.label
     assert label is not None
-    table = scores(network, data, rows, task)
-    truth = (
-        np.asarray(data.targets[label.name])[rows]
-        if label.name in data.targets
-        else np.full(len(rows), -1 if label.classes else np.nan)
-    )
+    table = scores(network, data, rows, task, device)
     ids = np.asarray(data.event_id_N)[rows]
     return ScoreTable(
         target=label.name,
         classes=label.classes,
         event_id=ids,
-        truth=truth,
+        truth=_truth(data, rows, label),
         scores_NC=table if label.classes else table[:, :1],
-        fold=split_of(ids),
+        fold=split_of(ids) if fold is None else np.full(len(rows), SPLITS.index(fold), dtype=np.int8),
         weight=np.asarray(data.weight_N)[rows],
-        embedding_NE=embeddings(network.backbone, data, rows) if embed else None,
+        embedding_NE=embeddings(network.backbone, data, rows, device) if embed else None,
         unit=label.unit,
         weights_sha256=sha256,
         run=run,
     )
+
+
+def _truth(data: TrainingSet, rows: NDArray[np.int64], label: Label) -> NDArray[Any]:
+    """(N,) truth by the classes of the model, whatever the order of the classes in the data; unknown without a label."""
+    if label.name not in data.targets:
+        return np.full(len(rows), -1 if label.classes else np.nan)
+    values = np.asarray(data.targets[label.name])[rows]
+    if not label.classes:
+        return values
+    own = data.schema.label(label.name).classes
+    index = np.array([label.classes.index(c) if c in label.classes else -1 for c in own] + [-1])
+    return np.asarray(index[values])
 
 
 @torch.inference_mode()
