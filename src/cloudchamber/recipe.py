@@ -54,7 +54,7 @@ class Optimisation(_Document):
     steps: int | None = Field(None, ge=1)
     batch: int = Field(128, ge=1)
     learning_rate: float | None = Field(None, gt=0)
-    backbone_factor: float = Field(1.0, ge=0, le=1)
+    backbone_factor: float | None = Field(None, gt=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.1, ge=0, le=1)
     final_rate: float = Field(0.02, ge=0, le=1)

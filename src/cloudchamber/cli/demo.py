@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BACKGROUND, SIGNAL = "QCD", "Tbqq"  # no top quark was in the pre-training of the shipped weights
 SEEDS = (0, 1, 2)
 LABELS = 200  # training jets per class and seed; every seed has its own
-VALIDATION = 300  # jets per class, shared by the seeds
+VALIDATION = 200  # jets per class, shared by the seeds
 TEST = 3000  # jets per class
 SIMULATION_SEED = 2026  # differs from those of the pre-training
 ARMS = {"full": "fine-tuned", "scratch": "scratch"}
@@ -35,7 +35,7 @@ choose the best step of both; {test} per class, seen by neither, give the figure
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="The new folder for stores, runs and report.")] = Path("demo"),
     weights: Annotated[str, typer.Option(help="Weights to adapt.")] = "xs",
-    steps: Annotated[int, typer.Option(min=1, help="Steps of every training.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of every training.")] = 120,
     test: Annotated[int, typer.Option(min=10, help="Test jets per class.")] = TEST,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes of the simulation; one for each core without it.")
@@ -120,7 +120,7 @@ def _recipe(adapt: str, weights: str, size: str, steps: int, seed: int, store: P
             "adapt": adapt,
             "data": (str(store),),
             "tasks": ({"task": "classify", "target": "label"},),
-            "optimisation": {"steps": steps, "batch": 64, "validations": 40, "checkpoints": 0},
+            "optimisation": {"steps": steps, "batch": 64, "validations": 24, "checkpoints": 0},
             "seed": seed,
         }
     )
@@ -158,9 +158,18 @@ def _summary(folders: Sequence[Path]) -> dict[str, Any]:
     speed = []
     for ours, theirs in zip(by_arm["fine-tuned"], by_arm["scratch"], strict=True):
         curve = [m for m in ours.metrics() if m["split"] == "val"]
-        final = [m["loss"] for m in theirs.metrics() if m["split"] == "val"][-1]
-        reached = steps_to_reach([m["step"] for m in curve], [m["loss"] for m in curve], final)
-        speed.append({"scratch_final_val_loss": final, "scratch_steps": theirs.summary["steps"], "fine_tuned_steps": reached})
+        steps, curve_losses = [m["step"] for m in curve], [m["loss"] for m in curve]
+        losses = [m["loss"] for m in theirs.metrics() if m["split"] == "val"]
+        speed.append(
+            {
+                "scratch_steps": theirs.summary["steps"],
+                "scratch_final_val_loss": losses[-1],
+                "fine_tuned_steps": steps_to_reach(steps, curve_losses, losses[-1]),
+                "scratch_best_step": theirs.summary["best_step"],
+                "scratch_best_val_loss": min(losses),
+                "fine_tuned_steps_to_best": steps_to_reach(steps, curve_losses, min(losses)),
+            }
+        )
     difference = paired(auc["fine-tuned"], auc["scratch"])
     return {
         "background": BACKGROUND,

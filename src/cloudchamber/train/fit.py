@@ -28,7 +28,7 @@ from cloudchamber.train.scoring import score_table
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
 _SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 30, 12_800, 300_000, 3
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
-_FINETUNE_RATE = 0.2  # of the size's rate: pre-trained weights are left more slowly than random ones are shaped
+_BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new head is shaped
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,10 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: NDArray[np.int64]) ->
         steps = -(-shown // min(optimisation.batch, len(train_rows)))
         optimisation = optimisation.model_copy(update={"steps": min(steps, -(-shown // optimisation.batch) * 4)})
     if optimisation.learning_rate is None:
-        factor = 1.0 if recipe.adapt == "scratch" else _FINETUNE_RATE
-        optimisation = optimisation.model_copy(update={"learning_rate": factor * size(name).learning_rate})
+        optimisation = optimisation.model_copy(update={"learning_rate": size(name).learning_rate})
+    if optimisation.backbone_factor is None:
+        factor = _BACKBONE_FACTOR if recipe.adapt == "full" else 1.0
+        optimisation = optimisation.model_copy(update={"backbone_factor": factor})
     tasks = tuple(_with_scale(t, data, train_rows) for t in recipe.tasks)
     return recipe.model_copy(update={"size": name, "optimisation": optimisation, "tasks": tasks})
 

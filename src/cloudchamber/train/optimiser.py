@@ -23,7 +23,7 @@ def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: 
             {
                 "params": members,
                 "weight_decay": optimisation.weight_decay if decays else 0.0,
-                "factor": optimisation.backbone_factor if pretrained else 1.0,
+                "factor": (optimisation.backbone_factor or 1.0) if pretrained else 1.0,
             }
             for (pretrained, decays), members in groups.items()
         ],
