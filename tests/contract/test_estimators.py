@@ -10,6 +10,7 @@ from tests.toy import FEATURES, toy_cloud
 import cloudchamber as cc
 from cloudchamber.data import store
 from cloudchamber.errors import BadInput, BadSchema, BadWeights
+from cloudchamber.events import Feature
 
 # scikit-learn's own checks that need no array X. The others pass (n_samples, n_features) arrays to fit; an event is
 # a set of particles of any number, so such an array has no meaning here, and fit refuses it with BadInput.
@@ -119,3 +120,32 @@ def test_events_with_another_feature_than_in_training_are_refused(fitted):
         fitted.predict(toy_cloud(10, features=()))
     with pytest.raises(BadWeights, match="puppi"):
         fitted.predict(toy_cloud(10, features=(*FEATURES, "puppi")))
+
+
+def test_the_shipped_weights_are_adapted_and_the_probe_leaves_the_backbone_alone(cloud):
+    load = cc.load("xs").backbone.state_dict()
+    full = cc.Classifier("xs", steps=20, seed=1).fit(cloud, "label")
+    assert full.score(toy_cloud(100, seed=9), "label") > 0.8
+    assert "missing" in str(full.load_report_)
+    probe = cc.Classifier("xs", adapt="probe", steps=20, seed=1).fit(cloud, "label")
+    assert all(np.array_equal(v, load[n]) for n, v in probe.network_.backbone.state_dict().items())
+    assert any(not np.array_equal(v, load[n]) for n, v in full.network_.backbone.state_dict().items())
+
+
+def test_classes_are_compared_by_name_whatever_their_order(cloud, fitted):
+    label, width = cloud.schema.labels
+    schema = cloud.schema.model_copy(update={"labels": (label.model_copy(update={"classes": ("wide", "narrow")}), width)})
+    swapped = cc.Cloud(cloud.particles, {**cloud.events, "label": 1 - cloud.labels["label"]}, schema)
+    assert fitted.score(swapped, "label") == fitted.score(cloud, "label")
+
+
+def test_a_feature_named_like_a_derived_one_is_refused(cloud):
+    with pytest.raises(BadSchema, match="log_pt"):
+        cc.embed("xs", toy_cloud(5, features=("log_pt",)))
+
+
+def test_an_array_target_does_not_leak_through_a_column_of_its_name(cloud):
+    schema = cloud.schema.model_copy(update={"columns": (Feature(name="target"),)})
+    leaky = cloud.with_columns(schema, target=cloud.labels["label"].astype(float))
+    with pytest.raises(BadInput, match="target"):
+        cc.Classifier("xs", **FAST).fit(leaky, cloud.labels["label"])

@@ -76,9 +76,12 @@ def _begin(out: Path, asked: dict[str, Any]) -> Any:
     """A new run folder, or the one of the same demo that was killed."""
     from cloudchamber.errors import BadRun
     from cloudchamber.run import Run
+    from cloudchamber.simulate.scenarios import CITATIONS
+    from cloudchamber.train.network import load_backbone, weights_folder
 
     if not (out / "run.json").is_file():
-        return Run.create(out, "demo", **asked)
+        owed = [*CITATIONS.values(), *load_backbone(weights_folder(asked["weights"]))[0].citation]
+        return Run.create(out, "demo", citations=list(dict.fromkeys(owed)), **asked)
     run = Run.open(out)
     if any(run.info.get(name) != value for name, value in asked.items()):
         raise BadRun(f"{out}: holds another demo that did not end. Give another folder with -o, or remove it yourself.")

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,8 @@ def write(folder: Path, parts: Iterable[TrainingSet]) -> None:
     try:
         meta = _append_all(temporary, parts)
         (temporary / "set.json").write_text(json.dumps(meta))
+        if folder.exists():
+            raise FileExistsError(folder)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -122,7 +125,8 @@ def cached(stores: Sequence[Store], max_particles: int) -> TrainingSet:
     folder = root / hashlib.sha256(f"{CACHE_VERSION} {max_particles} {content}".encode()).hexdigest()[:24]
     if not (folder / "set.json").is_file():
         clouds = (cloud for store in stores for cloud in store.iter_shards())
-        write(folder, (TrainingSet.from_cloud(cloud, max_particles) for cloud in clouds))
+        with suppress(FileExistsError):  # another process was faster with the same content
+            write(folder, (TrainingSet.from_cloud(cloud, max_particles) for cloud in clouds))
     return TrainingSet.open(folder)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudchamber.errors import BadSchema
 from cloudchamber.events.cloud import Cloud
 
 # Position of a particle relative to the axis of the whole event, and its log pT: what pair features are made of.
@@ -121,6 +122,7 @@ def particle_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
         "log_pt_rel": log_pt - np.log(np.maximum(axis_pt, _FLOOR)),
         "log_energy_rel": log_energy - np.log(np.maximum(axis_energy, _FLOOR)),
     }
+    _refuse_reserved(cloud, cloud.schema.feature_names, features)
     features |= {name: cloud.flat(name) for name in cloud.schema.feature_names}
     return {name: np.asarray(v, dtype=np.float32) for name, v in features.items()}
 
@@ -134,7 +136,16 @@ def event_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
         "log_multiplicity": np.log1p(cloud.counts),
     }
     own = {c.name: cloud.events[c.name] for c in cloud.schema.columns}
+    _refuse_reserved(cloud, own, features)
     return {name: np.asarray(v, dtype=np.float32) for name, v in (features | own).items()}
+
+
+def _refuse_reserved(cloud: Cloud, own: Iterable[str], derived: Mapping[str, NDArray[Any]]) -> None:
+    for name in own:
+        if name in derived:
+            raise BadSchema(
+                f"{cloud.schema.dataset!r} has a column {name!r}, which cloudchamber derives itself; rename or drop it"
+            )
 
 
 def _axes(p: Mapping[str, NDArray[Any]], group: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:

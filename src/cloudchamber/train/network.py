@@ -212,9 +212,14 @@ def weights_folder(name: str | Path) -> Path:
     Raises BadWeights with what is shipped if there is no such thing.
     """
     shipped = Path(str(files("cloudchamber"))) / "weights"
-    for folder in (Path(name) / "model", Path(name), shipped / str(name)):
-        if (folder / "config.json").is_file():
-            return folder
+    places = (Path(name) / "model", Path(name), shipped / str(name))
+    found = [folder for folder in dict.fromkeys(places) if (folder / "config.json").is_file()]
+    if len(found) > 1 and found[-1] == places[-1]:
+        raise BadWeights(
+            f"{name}: is the name of shipped weights and of the folder {found[0]}; write './{name}' for the folder"
+        )
+    if found:
+        return found[0]
     known = sorted(p.parent.name for p in shipped.glob("*/config.json"))
     hint = f" Size {name!r} is defined, but no weights of it are shipped." if str(name) in SIZES else ""
     raise BadWeights(
