@@ -325,7 +325,7 @@ def test_every_known_citation_is_balanced_bibtex():
 def test_the_model_card_says_what_was_seen_and_what_was_left_out():
     config = {
         "size": "xs",
-        "particle": {"norms": {"charge": {}, "d0": {}}, "added": {}},
+        "particle": {"norms": [["charge", {}], ["d0", {}]], "added": []},
         "tasks": [{"task": "classify", "target": "label"}, {"task": "mask", "target": None}],
         "max_particles": 128,
         "data": {"dataset": "simulated jets", "events": 100_000, "jets_seen": 300_000, "classes": {"label": {"QCD": 50_000}}},

@@ -26,7 +26,7 @@ from cloudchamber.train.network import LoadReport, Network, adapt_network, load_
 from cloudchamber.train.scoring import score_table
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
-_SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 30, 12_800, 300_000, 3
+_SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 20, 7_680, 300_000, 3
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
 _BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new head is shaped
 

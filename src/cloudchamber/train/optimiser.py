@@ -37,7 +37,7 @@ def rate(step: int, steps: int, optimisation: Optimisation) -> float:
     """Learning rate of step 0, 1, ... as a fraction of the peak: linear warm-up, then a cosine.
 
     >>> [round(rate(s, 10, Optimisation(warmup=0.2, final_rate=0.0)), 2) for s in (0, 1, 9)]
-    [0.5, 1.0, 0.04]
+    [0.5, 1.0, 0.03]
     """
     warm = max(round(optimisation.warmup * steps), 1)
     if step < warm:
