@@ -29,11 +29,6 @@ _TO_INTERNAL: dict[str, tuple[float, str]] = {
 }
 
 
-def known_units() -> tuple[str, ...]:
-    """Every unit that a card or reader may name."""
-    return tuple(_TO_INTERNAL)
-
-
 def internal_unit(unit: str) -> str:
     """The unit that values given in `unit` have inside cloudchamber.
 

@@ -16,8 +16,6 @@ from cloudchamber.events.cloud import Cloud
 GEOMETRY = ("pair_eta", "pair_phi", "log_pt")
 # Features of a particle that follow from its momentum and its jet; no file needs to have them.
 DERIVED = ("deta", "dphi", "dr", "log_pt", "log_energy", "log_pt_rel", "log_energy_rel")
-# Columns of an event that follow from the sum of its particles.
-DERIVED_COLUMNS = ("log_sum_pt", "log_mass", "log_multiplicity")
 # Particle flags by absolute PDG code; every other charged or neutral particle is a hadron.
 FLAGS = ("is_charged_hadron", "is_neutral_hadron", "is_photon", "is_electron", "is_muon")
 
@@ -128,7 +126,7 @@ def particle_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
 
 
 def event_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
-    """Every model feature of the events, (N,): DERIVED_COLUMNS, then the schema's event columns."""
+    """Every model feature of the events, (N,): those of the sum of its particles, then the schema's event columns."""
     sum_pt = np.hypot(_total(cloud, "px"), _total(cloud, "py"))
     features: dict[str, NDArray[Any]] = {
         "log_sum_pt": np.log(np.maximum(sum_pt, _FLOOR)),
