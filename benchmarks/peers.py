@@ -25,7 +25,7 @@ from inputs import part_columns, pet2_columns, sorted_cuts
 from jets import Jets
 
 BATCH = 64  # jets per optimiser step of both, as their command lines are documented
-SORTED_TOKENS = 1024  # padded tokens per micro-batch where a peer is fed with sorted batches
+SORTED_TOKENS = 1536  # padded tokens per micro-batch where a peer is fed with sorted batches
 CLIP = 1.0
 PET2_NEIGHBOURS = 10
 # OmniLearned's input: columns 0-3 kinematics, 4 particle type (0 is padding), 5-8 further features.

@@ -27,7 +27,7 @@ SEED = 0
 
 def main() -> None:
     parser = record.arguments(__doc__)
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument(
         "--jets", choices=("simulated", "toy"), default="simulated", help="toy: no physics, no simulation needed"
     )

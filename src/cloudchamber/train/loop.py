@@ -29,7 +29,7 @@ from cloudchamber.train.checkpoint import State
 from cloudchamber.train.network import Network
 from cloudchamber.train.optimiser import Average, make_optimiser, rate
 
-MAX_TOKENS = {"cpu": 1024, "cuda": 1 << 17}
+MAX_TOKENS = {"cpu": 1536, "cuda": 1 << 17}
 Record = Mapping[str, Any]
 OnRecord = Callable[[int, int, Record], None]  # steps done, steps in all, what was measured
 
