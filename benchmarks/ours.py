@@ -6,14 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cloudchamber.data.loader import micro_batches
-from cloudchamber.nn.backbone import Inputs
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.train import loop
 from cloudchamber.train.checkpoint import State
 from cloudchamber.train.loop import Training
 from cloudchamber.train.network import new_network
 from cloudchamber.train.optimiser import Average, make_optimiser
+from cloudchamber.train.scoring import scores
 from jets import LABEL, Jets
 from peers import Schedule
 
@@ -25,7 +24,6 @@ class Ours:
         generator = torch.Generator().manual_seed(seed)
         spec = TaskSpec(task="classify", target=LABEL)
         self.network = new_network(size, jets.data, [spec], int(jets.data.counts_N.max()), generator)
-        self.classes = len(jets.label.classes)
         rows = np.arange(len(jets))
         optimisation, steps, peak = schedule.optimisation, schedule.steps, schedule.peak
         self.training = Training(jets.data, rows, rows[:0], optimisation, steps, peak, seed)
@@ -42,17 +40,9 @@ class Ours:
         """Train once on the jets `rows`; mean loss."""
         return loop.train_step(self.state, self.training, rows, step)["loss"]
 
-    @torch.no_grad()
     def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(N, C) class probabilities of the jets `rows`, from the weights as they are (not the averaged ones)."""
-        self.network.eval()
         (task,) = self.network.tasks
-        position = np.empty(len(self.training.data), dtype=np.int64)
-        position[rows] = np.arange(len(rows))
-        found = np.empty((len(rows), self.classes), dtype=np.float32)
-        for batch in micro_batches(self.training.data, rows, 4 * self.training.max_tokens):
-            scores = task.predict(self.network(Inputs.of(batch)))
-            assert scores is not None
-            found[position[batch.index_B]] = scores.numpy()
+        found = scores(self.network, self.training.data, rows, task)
         self.network.train()
         return found

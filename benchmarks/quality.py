@@ -30,7 +30,7 @@ from ours import Ours
 
 CLASSES = ("QCD", "Hbb", "Hgg", "Wqq", "Tbqq")
 SEEDS = (0, 1, 2)
-GRID = (5e-4, 1e-3, 2e-3)  # peak learning rates tried for both
+GRID = (1e-3, 2e-3, 4e-3)  # peak learning rates tried for both
 GRID_SEED = 100
 JETS_SEED = 5
 TIME_TARGET = 0.75
@@ -60,7 +60,7 @@ class Trained:
 def main() -> None:
     parser = record.arguments(__doc__)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--grid-steps", type=int, default=60, help="steps of each training of the grid")
+    parser.add_argument("--grid-steps", type=int, default=80, help="steps of each training of the grid")
     parser.add_argument("--per-class", type=int, default=8000, help="jets of each class")
     parser.add_argument("--particles", type=int, default=128, help="leading particles of a jet that both see")
     args = parser.parse_args()

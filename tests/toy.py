@@ -10,7 +10,10 @@ FEATURES = ("charge", "is_charged_hadron", "is_photon", "d0", "d0_err")
 
 
 def toy_cloud(n: int = 200, seed: int = 0, features: tuple[str, ...] = FEATURES, mean: float = 12.0) -> Cloud:
-    """n events; class 1 is wider than class 0, and `width` is the number that says how wide."""
+    """n events; class 1 is wider than class 0, and `width` is the number that says how wide.
+
+    Flags say on which side of the axis a particle is, so that they can be told from its position.
+    """
     rng = np.random.default_rng(seed)
     counts = np.clip(rng.poisson(mean, n), 1, None)
     label = rng.integers(0, 2, n)
@@ -23,7 +26,7 @@ def toy_cloud(n: int = 200, seed: int = 0, features: tuple[str, ...] = FEATURES,
     particles = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
     particles["energy"] = np.sqrt(sum(v**2 for v in particles.values()) + 0.0194)
     for name in features:
-        particles[name] = rng.integers(0, 2, total) if name.startswith("is_") else rng.normal(0, 1, total)
+        particles[name] = phi > 0 if name.startswith("is_") else rng.normal(0, 1, total)
     if "d0" in features:
         particles["d0"][::3] = np.nan
     schema = Schema(

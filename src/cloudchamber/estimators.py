@@ -20,12 +20,13 @@ from cloudchamber.data.check import Origin, check
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput
 from cloudchamber.events import Cloud, Label
-from cloudchamber.nn.features import NamedFeatures
+from cloudchamber.nn.features import NamedFeatures, Norm
 from cloudchamber.nn.sizes import SIZES
 from cloudchamber.recipe import Adapt, Recipe, TaskSpec
 from cloudchamber.train.fit import Rows, fit
-from cloudchamber.train.network import Network, load_backbone, weights_folder
+from cloudchamber.train.network import Network, load_backbone
 from cloudchamber.train.scoring import embeddings, predicting_task, scores
+from cloudchamber.train.weights import weights_folder
 
 Events = Cloud | str | Path | Sequence[str | Path]
 _TARGET = "target"  # name of the label column made from an array y
@@ -246,9 +247,7 @@ def embed(weights: str | Path, X: Events, *, max_particles: int = 128, device: s
 
 def _bind_known(features: NamedFeatures, names: Sequence[str]) -> None:
     """Bind, with zero embeddings for features of the vocabulary that the weights have not seen."""
-    from cloudchamber.nn.features import VOCABULARY
-
-    features.add({n: VOCABULARY[n] for n in features.match(names).new})
+    features.add(dict.fromkeys(features.match(names).new, Norm()))
     features.bind(names)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 import types
@@ -14,8 +15,7 @@ from typer.testing import CliRunner
 
 from cloudchamber.cli import main as shell
 from cloudchamber.errors import BadFile
-from cloudchamber.publish import shipped
-from cloudchamber.run import Run, file_hash, write_json
+from cloudchamber.run import Run, read_json, write_json
 
 HEAVY = ("torch", "numpy", "awkward", "pyarrow", "pydantic", "matplotlib", "sklearn")
 
@@ -142,9 +142,10 @@ def test_cite_prints_what_a_run_owes(tmp_path):
     assert "9999.12345" in done.stdout
 
 
-def test_cite_prints_what_weights_owe(tmp_path):
-    write_json(tmp_path / "config.json", {"citation": ["arXiv:1111.6097"]})
-    assert "FastJet User Manual" in call("cite", str(tmp_path)).stdout
+def test_cite_prints_what_weights_owe(weights):
+    content = read_json(weights / "config.json")
+    write_json(weights / "config.json", content | {"citation": ["arXiv:1111.6097"]})
+    assert "FastJet User Manual" in call("cite", str(weights)).stdout
 
 
 def test_cite_of_nothing_known_is_an_error():
@@ -155,14 +156,12 @@ def test_cite_of_nothing_known_is_an_error():
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    """A package with weights xs whose hash is right."""
-    folder = tmp_path / "xs"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "card.md").write_text("# card")
-    write_json(folder / "config.json", {"sha256": file_hash(folder / "model.safetensors")})
-    monkeypatch.setattr(shipped, "_root", lambda: tmp_path)
-    return folder
+    """A copy of the shipped weights that doctor takes for the package's own."""
+    from cloudchamber.train import weights
+
+    shutil.copytree(weights.SHIPPED, tmp_path / "weights")
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "weights")
+    return tmp_path / "weights" / "xs"
 
 
 def test_doctor_is_content_with_whole_weights(weights):

@@ -151,7 +151,7 @@ def test_pair_features_are_those_of_massless_four_vectors():
     total = p4[:, :, None] + p4[:, None, :]
     mass2 = total[0] ** 2 - (total[1:] ** 2).sum(0)
     position = torch.tensor(np.stack([eta, phi], axis=-1), dtype=torch.float32)[None]
-    features = pair_features(position, torch.tensor(np.log(pt), dtype=torch.float32)[None])[0].numpy()
+    features = pair_features(position, torch.tensor(np.log(pt), dtype=torch.float32)[None])[:, 0].numpy()
     dr = np.hypot(eta[:, None] - eta, (phi[:, None] - phi + np.pi) % (2 * np.pi) - np.pi)
     softer = np.minimum(pt[:, None], pt)
     off = ~np.eye(8, dtype=bool)

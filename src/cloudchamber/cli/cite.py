@@ -24,14 +24,15 @@ def cite(
 def _owed(what: str) -> Iterable[str]:
     from cloudchamber.data import read
     from cloudchamber.data.store import Store
-    from cloudchamber.publish import shipped
     from cloudchamber.run import Run
 
     path = Path(what)
     if (path / "run.json").is_file():
         citations: Iterable[str] = Run.open(path).info.get("citations", ())
     elif (path / "config.json").is_file() or not path.exists():
-        citations = shipped.config(what).get("citation", ())
+        from cloudchamber.train.weights import read_config, weights_folder
+
+        citations = read_config(weights_folder(what)).citation
     elif path.is_dir():
         citations = Store.open(path).schema.citation
     else:

@@ -48,13 +48,13 @@ def demo(
     from cloudchamber.data.store import Store
     from cloudchamber.data.training_set import cached
     from cloudchamber.publish.report import write_report
-    from cloudchamber.train.network import load_backbone, weights_folder
+    from cloudchamber.train.weights import read_config, weights_folder
 
     if (out / "done.json").is_file():
         typer.echo(f"{out} is complete: open {out / 'report.html'}, or remove the folder to run again")
         return
     began = time.perf_counter()
-    size = load_backbone(weights_folder(weights))[0].size
+    size = read_config(weights_folder(weights)).size
     asked = {"background": BACKGROUND, "signal": SIGNAL, "weights": weights, "steps": steps, "test": test, "simulated": True}
     run = _begin(out, asked)
     store = Store.open(out / "jets") if (out / "jets").exists() else _simulate(out / "jets", test, workers)
@@ -77,10 +77,10 @@ def _begin(out: Path, asked: dict[str, Any]) -> Any:
     from cloudchamber.errors import BadRun
     from cloudchamber.run import Run
     from cloudchamber.simulate.scenarios import CITATIONS
-    from cloudchamber.train.network import load_backbone, weights_folder
+    from cloudchamber.train.weights import read_config, weights_folder
 
     if not (out / "run.json").is_file():
-        owed = [*CITATIONS.values(), *load_backbone(weights_folder(asked["weights"]))[0].citation]
+        owed = [*CITATIONS.values(), *read_config(weights_folder(asked["weights"])).citation]
         return Run.create(out, "demo", citations=list(dict.fromkeys(owed)), **asked)
     run = Run.open(out)
     if any(run.info.get(name) != value for name, value in asked.items()):

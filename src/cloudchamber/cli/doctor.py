@@ -67,14 +67,20 @@ def _extras() -> list[_Row]:
 
 
 def _weights() -> list[_Row]:
-    from cloudchamber.publish import shipped
+    from cloudchamber.errors import BadWeights
 
-    purpose = "finetune, embed, Classifier"
+    try:
+        from cloudchamber.train import weights
+    except ImportError:
+        return []  # torch or another package is missing, which has a row of its own
     rows: list[_Row] = []
-    for name in sorted({*shipped.names(), _SHIPPED}):
-        weights = shipped.check(name)
-        found = weights.problem or f"{weights.size_mb:.1f} MB, SHA-256 verified"
-        rows.append(("broken" if weights.problem else "ok", f"weights {name}", found, purpose))
+    for name in sorted({*weights.shipped_names(), _SHIPPED}):
+        try:
+            weights.read_weights(weights.SHIPPED / name)
+            state, found = "ok", "whole, SHA-256 verified"
+        except BadWeights as error:
+            state, found = "broken", str(error)
+        rows.append((state, f"weights {name}", found, "finetune, embed, Classifier"))
     return rows
 
 

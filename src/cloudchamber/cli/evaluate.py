@@ -14,6 +14,7 @@ def evaluate(
     data: Annotated[list[Path], typer.Argument(help="Labelled events: a store, or files of any known format.")],
     card: Annotated[Path | None, typer.Option(help="YAML card of the files; that of the training without it.")] = None,
     task: Annotated[str | None, typer.Option(help="Which task, if the model has several.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure a trained model on labelled events: accuracy, AUC, rejection, calibration, or bias and resolution.
@@ -28,7 +29,7 @@ def evaluate(
     from cloudchamber.stats import summarise
     from cloudchamber.train.scoring import score_run
 
-    table = score_run(run, data, card=card, task=task)
+    table = score_run(run, data, card=card, task=task, device=device)
     seen = Run.open(run).info["parents"] if (run / "run.json").is_file() else []
     if {file_hash(p) for p in data} & {p["sha256"] for p in seen}:
         table = table.of_fold(SPLITS.index("test"))

@@ -14,6 +14,7 @@ def predict(
     out: Annotated[Path, typer.Option("-o", "--out", help="The score table, a new Parquet file.")],
     card: Annotated[Path | None, typer.Option(help="YAML card of the files; that of the training without it.")] = None,
     task: Annotated[str | None, typer.Option(help="Which task, if the model has several.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     embed: Annotated[bool, typer.Option("--embed", help="Write the embedding of every event as well.")] = False,
 ) -> None:
     """Score events with a trained model; the table is what statistics read."""
@@ -22,6 +23,6 @@ def predict(
 
     if out.exists():
         raise BadRun(f"{out}: is there already. Give another file with -o, or remove it yourself.")
-    table = score_run(run, data, card=card, task=task, embed=embed)
+    table = score_run(run, data, card=card, task=task, embed=embed, device=device)
     table.write(out)
     typer.echo(f"{out}: {len(table):,} events, {', '.join(table.score_columns)}")

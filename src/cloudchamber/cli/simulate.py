@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cloudchamber.cli.progress import counting_bar
 from cloudchamber.data import store
 from cloudchamber.data.store import Store
 from cloudchamber.errors import BadInput, BadStore
@@ -67,27 +68,19 @@ def simulate_into(
     pt_range: tuple[float, float] = PT_RANGE,
 ) -> Store:
     """Simulate into a new store behind a progress bar; the arguments are those of `cloudchamber.simulate`."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     if out.exists():  # said now rather than after hours of work
         raise BadStore(f"{out}: is there already. Give another folder with -o, or remove it yourself.")
-    bar = Progress(
-        *(TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")),
-        *(TimeElapsedColumn(), TimeRemainingColumn()),
-        console=Console(stderr=True),
-    )
     total = sum(n.values()) if isinstance(n, Mapping) else n * len(classes)
-    task = bar.add_task("", total=total, rate="")
-
-    def advance(jets: int) -> None:
-        bar.advance(task, jets)
-        state = bar.tasks[0]
-        bar.update(task, rate=f"{state.completed / max(state.elapsed or 0, 1e-3):.0f} jets/s")
-
-    clouds = stream(classes, n, seed=seed, workers=workers, mpi=mpi, pt_range=pt_range, progress=advance)
     asked = {"classes": list(classes), "n": n, "seed": seed, "mpi": mpi, "pt_range": list(pt_range)}
-    with bar:
+    done = 0
+    with counting_bar("simulating", "jets") as show:
+
+        def advance(jets: int) -> None:
+            nonlocal done
+            done += jets
+            show(done, total)
+
+        clouds = stream(classes, n, seed=seed, workers=workers, mpi=mpi, pt_range=pt_range, progress=advance)
         return store.write(out, clouds, provenance={"verb": "simulate", **asked})
 
 

@@ -47,7 +47,6 @@ class Encoded:
 
     tokens_BPE: Tensor
     pooled_BE: Tensor
-    mask_BP: Tensor
 
 
 class Backbone(nn.Module):
@@ -81,12 +80,12 @@ class Backbone(nn.Module):
         x_BPE, log_pt_BP = self._tokens(inputs)
         register_BE = self.column_out(F.gelu(self.column(inputs.columns_BG) + self.column_bias))
         x_BTE = torch.cat([register_BE[:, None], x_BPE], dim=1)
-        pair_BHTT = self.pair(inputs.particles_BPF[..., :2], log_pt_BP, inputs.mask_BP)
+        pair_HBTT = self.pair(inputs.particles_BPF[..., :2], log_pt_BP, inputs.mask_BP)
         log_pt_BT = F.pad(log_pt_BP * inputs.mask_BP, (1, 0))
         for block in self.blocks:
-            x_BTE = block(x_BTE, pair_BHTT, log_pt_BT)
+            x_BTE = block(x_BTE, pair_HBTT, log_pt_BT)
         x_BTE = self.norm(x_BTE)
-        return Encoded(x_BTE[:, 1:], _pool(x_BTE, inputs.mask_BP), inputs.mask_BP)
+        return Encoded(x_BTE[:, 1:], _pool(x_BTE, inputs.mask_BP))
 
     def _tokens(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         features_BPF, log_pt_BP = inputs.particles_BPF[..., 2:], inputs.particles_BPF[..., 2]
@@ -115,16 +114,15 @@ class PairBias(nn.Module):
         self.register_buffer("scale", torch.tensor(_PAIR_SCALE)[:, None], persistent=False)
 
     def forward(self, position_BP2: Tensor, log_pt_BP: Tensor, mask_BP: Tensor) -> Tensor:
-        """(B, H, T, T) bias, register first; the register sees and is seen with bias 0, padding with -1e9."""
+        """(H, B, T, T) bias, register first; the register sees and is seen with bias 0, padding with -1e9."""
         batch, width = log_pt_BP.shape
         with torch.no_grad():
-            x_B4P = pair_features(position_BP2, log_pt_BP).flatten(2)
-            x_B4P = (x_B4P - self.get_buffer("centre")) * self.get_buffer("scale")
-        bias = self.outer @ F.relu(self.inner @ x_B4P + self.inner_bias)  # N^2 pairs: GELU costs a tenth of a step
-        bias = F.pad(bias.view(batch, -1, width, width), (1, 0, 1, 0))
+            x_4Q = pair_features(position_BP2, log_pt_BP).flatten(1)  # Q pairs of all events: plain products, no copies
+            x_4Q = (x_4Q - self.get_buffer("centre")) * self.get_buffer("scale")
+        bias = self.outer @ F.relu(self.inner @ x_4Q + self.inner_bias)  # N^2 pairs: GELU costs a tenth of a step
+        bias = F.pad(bias.view(-1, batch, width, width), (1, 0, 1, 0))
         unseen_BT = F.pad(~mask_BP, (1, 0), value=False)
-        biased: Tensor = bias.masked_fill(unseen_BT[:, None, None, :], _NEVER)
-        return biased
+        return bias.masked_fill(unseen_BT[:, None, :], _NEVER)
 
 
 class Block(nn.Module):
@@ -142,24 +140,27 @@ class Block(nn.Module):
         self.inner = nn.Linear(size.width, size.hidden)
         self.outer = nn.Linear(size.hidden, size.width)
 
-    def forward(self, x_BTE: Tensor, pair_BHTT: Tensor, log_pt_BT: Tensor) -> Tensor:
+    def forward(self, x_BTE: Tensor, pair_HBTT: Tensor, log_pt_BT: Tensor) -> Tensor:
         """One round of attention and feed-forward, both residual."""
-        bias_BHTT = pair_BHTT + (self.pt_slope[:, None] * log_pt_BT[:, None, :])[:, :, None, :]
-        x_BTE = x_BTE + self.out(self._attend(self.norm_attention(x_BTE), bias_BHTT))
+        x_BTE = x_BTE + self.out(self._attend(self.norm_attention(x_BTE), pair_HBTT, log_pt_BT))
         forward_BTE: Tensor = self.outer(F.gelu(self.inner(self.norm_forward(x_BTE))))
         return x_BTE + forward_BTE
 
-    def _attend(self, x_BTE: Tensor, bias_BHTT: Tensor) -> Tensor:
+    def _attend(self, x_BTE: Tensor, pair_HBTT: Tensor, log_pt_BT: Tensor) -> Tensor:
         batch, tokens, width = x_BTE.shape
-        q, k, v = self.qkv(x_BTE).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        q, k, v = self.qkv(x_BTE).view(batch, tokens, 3, self.heads, -1).permute(2, 3, 0, 1, 4).unbind()
+        # c ln pT as one more column of queries and keys: the bias on T^2 pairs needs no pass of its own in any layer.
+        slope_HBT1 = self.pt_slope[:, None, None, None].expand(-1, batch, tokens, 1)
+        query = torch.cat([q * q.shape[-1] ** -0.5, slope_HBT1], dim=-1).flatten(0, 1)
+        key = torch.cat([k, log_pt_BT[..., None].expand(self.heads, -1, -1, 1)], dim=-1).flatten(0, 1)
         # Bias and product in one pass; torch's own attention with a trained bias takes a slower path on the CPU.
-        logits = torch.baddbmm(bias_BHTT.flatten(0, 1), q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
-        mixed = torch.bmm(logits.softmax(dim=-1), v).view(batch, self.heads, tokens, -1)
-        return mixed.transpose(1, 2).reshape(batch, tokens, width)
+        logits = torch.baddbmm(pair_HBTT.flatten(0, 1), query, key.transpose(1, 2))
+        mixed = torch.bmm(logits.softmax(dim=-1), v.flatten(0, 1)).view(self.heads, batch, tokens, -1)
+        return mixed.permute(1, 2, 0, 3).reshape(batch, tokens, width)
 
 
 def pair_features(position_BP2: Tensor, log_pt_BP: Tensor) -> Tensor:
-    """(B, 4, P, P): ln dR, ln kT, ln z, ln m^2 of every pair, particles taken as massless.
+    """(4, B, P, P): ln dR, ln kT, ln z, ln m^2 of every pair, particles taken as massless.
 
     position_BP2: eta and phi [rad]. kT = min(pT) dR, z = min(pT) / (pT_i + pT_j),
     m^2 = 2 pT_i pT_j (cosh d eta - cos d phi), in GeV (arXiv:2202.03772, eq. 3-4). Floors keep collinear pairs finite.
@@ -174,7 +175,7 @@ def pair_features(position_BP2: Tensor, log_pt_BP: Tensor) -> Tensor:
     # cosh x - 1 = 2 sinh^2(x/2) and 1 - cos x = 2 sin^2(x/2): no cancellation for close pairs.
     opening = torch.sinh(0.5 * deta.clamp(-20, 20)).square() + torch.sin(0.5 * dphi).square()
     ln_m2 = larger + smaller + torch.log(4 * opening + 1e-8)
-    return torch.stack([ln_dr, smaller + ln_dr, ln_z, ln_m2], dim=1)
+    return torch.stack([ln_dr, smaller + ln_dr, ln_z, ln_m2])
 
 
 def _pool(x_BTE: Tensor, mask_BP: Tensor) -> Tensor:

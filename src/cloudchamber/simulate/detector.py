@@ -195,5 +195,7 @@ def _rows(calorimeter: Calorimeter) -> tuple[Array, Array]:
 
 def _lognormal(mean: Array, sigma: Array, rng: np.random.Generator) -> Array:
     """Log-normal values with this mean and width: never negative, Gaussian where sigma << mean."""
-    width = np.sqrt(np.log1p((sigma / mean) ** 2))
-    return mean * np.exp(width * rng.standard_normal(np.shape(mean)) - width**2 / 2)
+    spread = np.divide(sigma, mean, out=np.zeros(np.shape(mean)), where=mean > 0)  # a tower that only a muon crossed has 0
+    width = np.sqrt(np.log1p(spread**2))
+    drawn: Array = mean * np.exp(width * rng.standard_normal(np.shape(mean)) - width**2 / 2)
+    return drawn

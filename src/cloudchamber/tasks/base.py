@@ -49,6 +49,13 @@ class Task(nn.Module, ABC):
     def loss(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> Tensor:
         """(B,) loss of each event, unweighted; 0 where the task does not apply to an event."""
 
+    def applies(self, inputs: Inputs, batch: Batch) -> Tensor:
+        """(B,) bool: the events that have what the task learns from, here a known target."""
+        if self.label is None:
+            return torch.ones(len(batch), dtype=torch.bool, device=inputs.mask_BP.device)
+        values_B = target(batch, self.spec, inputs.mask_BP.device)
+        return values_B >= 0 if self.label.classes else torch.isfinite(values_B)
+
     def predict(self, encoded: Encoded) -> Tensor | None:  # noqa: ARG002
         """(B, C) scores of each event, or None for a task that has none."""
         return None
@@ -56,16 +63,14 @@ class Task(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class TaskKind:
-    """Entry of the registry. make: builds the head. needs_target: whether the recipe must name a label.
+    """Entry of the registry. make: builds the head.
 
-    options: class of its options. classes: whether its label has classes (True), is a number (False), or is absent.
+    classes: whether its label has classes (True), is a number (False), or is absent (None).
     """
 
     name: str
     make: Callable[[TaskSpec, Label | None, Backbone], Task]
-    options: type[TaskOptions]
     classes: bool | None
-    summary: str
 
 
 def options(spec: TaskSpec, kind: type[_Options]) -> _Options:

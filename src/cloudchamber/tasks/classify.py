@@ -50,4 +50,4 @@ class Classify(Task):
         return logits
 
 
-TASK = TaskKind("classify", Classify, Options, classes=True, summary="class of an event, cross-entropy")
+TASK = TaskKind("classify", Classify, classes=True)

@@ -48,6 +48,11 @@ class Mask(Task):
         hidden_BP = torch.rand(shape, generator=generator) < self.options.particles
         return replace(inputs, masked_BP=(chosen_B1 & hidden_BP).to(inputs.mask_BP.device) & inputs.mask_BP)
 
+    def applies(self, inputs: Inputs, batch: Batch) -> Tensor:  # noqa: ARG002
+        """(B,) bool: the events of which something is hidden."""
+        assert inputs.masked_BP is not None
+        return inputs.masked_BP.any(dim=1)
+
     def loss(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> Tensor:  # noqa: ARG002
         """(B,) mean over an event's hidden particles and their present features; 0 without hidden particles."""
         if inputs.masked_BP is None:
@@ -63,7 +68,8 @@ class Mask(Task):
         flag_F = self.get_buffer("is_flag")[outputs]
         losses_MF = torch.where(
             flag_F,
-            binary_cross_entropy_with_logits(guess_MF, truth_MF.clamp(0, 1), reduction="none"),
+            # A flag above its mean is 1.
+            binary_cross_entropy_with_logits(guess_MF, (truth_MF > 0).to(guess_MF.dtype), reduction="none"),
             huber_loss(guess_MF, truth_MF, reduction="none"),
         )
         per_particle_M = (losses_MF * present_MF).sum(1) / present_MF.sum(1).clamp(min=1)
@@ -72,4 +78,4 @@ class Mask(Task):
         return zeros_B.index_add(0, b_M, per_particle_M) / hidden_B
 
 
-TASK = TaskKind("mask", Mask, Options, classes=None, summary="features of hidden particles from the others")
+TASK = TaskKind("mask", Mask, classes=None)

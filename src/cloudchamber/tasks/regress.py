@@ -63,4 +63,4 @@ class Regress(Task):
         return mean_B, log_sigma_B.clamp(-7, 7)
 
 
-TASK = TaskKind("regress", Regress, Options, classes=False, summary="number of an event with its spread")
+TASK = TaskKind("regress", Regress, classes=False)

@@ -22,8 +22,9 @@ from cloudchamber.stats import summarise
 from cloudchamber.train.checkpoint import Progress
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, rows_with_target, train
-from cloudchamber.train.network import LoadReport, Network, adapt_network, load_backbone, new_network, save, weights_folder
-from cloudchamber.train.scoring import score_table
+from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
+from cloudchamber.train.scoring import checked_device, score_table
+from cloudchamber.train.weights import read_config, weights_folder
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
 _SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 20, 7_680, 300_000, 3
@@ -91,7 +92,7 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: NDArray[np.int64]) ->
     optimisation = recipe.optimisation
     name: SizeName = recipe.size
     if recipe.adapt != "scratch":
-        name = load_backbone(weights_folder(str(recipe.weights)))[0].size
+        name = read_config(weights_folder(str(recipe.weights))).size
     if optimisation.steps is None:
         shown = max(_SHOWN_LEAST, min(_SHOWN_PER_EVENT * len(train_rows), _SHOWN_MOST), _SHOWN_PASSES * len(train_rows))
         steps = -(-shown // min(optimisation.batch, len(train_rows)))
@@ -167,13 +168,6 @@ def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, devi
     return Fitted(ready.network.cpu(), recipe, state.progress, ready.report)
 
 
-def checked_device(name: str) -> str:
-    """The device's name, if torch can use it; BadInput otherwise."""
-    if name == "cpu" or (name.split(":", maxsplit=1)[0] == "cuda" and torch.cuda.is_available()):
-        return name
-    raise BadInput(f"device {name!r} cannot be used here; expected 'cpu'" + (", 'cuda'" if torch.cuda.is_available() else ""))
-
-
 def fit_run(
     recipe: Recipe,
     out: Path,
@@ -245,12 +239,13 @@ def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]
 
 def _parents(recipe: Recipe) -> tuple[Path, ...]:
     weights = () if recipe.weights is None else (weights_folder(recipe.weights) / "model.safetensors",)
-    return (*(Path(p) for p in recipe.data if Path(p).exists()), *weights)
+    card = () if recipe.card is None else (Path(recipe.card),)
+    return (*(p for p in (*map(Path, recipe.data), *card) if p.exists()), *weights)
 
 
 def _citations(recipe: Recipe, schema: Schema) -> list[str]:
     """What the data and the weights are owed, each once."""
-    weights = () if recipe.weights is None else load_backbone(weights_folder(recipe.weights))[0].citation
+    weights = () if recipe.weights is None else read_config(weights_folder(recipe.weights)).citation
     return list(dict.fromkeys([*schema.citation, *weights]))
 
 

@@ -105,10 +105,13 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
 
 @torch.no_grad()
 def validation_losses(network: Network, training: Training) -> dict[str, float]:
-    """Weighted mean of every task's loss over the validation events, and of their weighted sum as `loss`."""
+    """Weighted mean of every task's loss over the validation events that it applies to; AUC for one task of two classes.
+
+    `loss` is the objective: the weighted sum of the tasks' losses per event, 0 where a task does not apply.
+    """
     network.eval()
     generator = torch.Generator().manual_seed(training.seed)
-    sums: dict[str, float] = {t.key: 0.0 for t in network.tasks}
+    sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
     ranking = _Ranking(network)
     total = 0.0
     for batch in micro_batches(training.data, training.val_rows, 4 * training.max_tokens):
@@ -117,11 +120,12 @@ def validation_losses(network: Network, training: Training) -> dict[str, float]:
         encoded = network(inputs)
         for task in network.tasks:
             sums[task.key] += float((task.loss(encoded, inputs, batch) * weight_B).sum())
+            known[task.key] += float((task.applies(inputs, batch) * weight_B).sum())
         ranking.add(encoded, batch)
         total += float(weight_B.sum())
-    means = {key: value / total for key, value in sums.items()}
     network.train()
-    return {"loss": sum(t.spec.weight * means[t.key] for t in network.tasks), **means, **ranking.auc()}
+    objective = sum(t.spec.weight * sums[t.key] for t in network.tasks) / total
+    return {"loss": objective, **_per_event(sums, known), **ranking.auc()}
 
 
 def train_step(state: State, training: Training, rows: NDArray[np.int64], step: int) -> dict[str, float]:
@@ -132,16 +136,18 @@ def train_step(state: State, training: Training, rows: NDArray[np.int64], step: 
         group["lr"] = training.learning_rate * fraction * group["factor"]
     generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
     dropper = np.random.default_rng([training.seed, step])
-    sums: dict[str, float] = {t.key: 0.0 for t in network.tasks}
+    sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
     for batch in micro_batches(training.data, rows, training.max_tokens):
         inputs = Inputs.of(drop_features(batch, training.data, training.feature_drop, dropper), training.device)
         weight_B = torch.from_numpy(batch.weight_B * np.float32(training.weight_scale)).to(training.device)
-        losses = network.losses(_corrupted(network, inputs, generator), batch)
+        inputs = _corrupted(network, inputs, generator)
+        losses = network.losses(inputs, batch)
         means = {key: (loss_B * weight_B).sum() / len(rows) for key, loss_B in losses.items()}
         total: Tensor = torch.stack([t.spec.weight * means[t.key] for t in network.tasks]).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        for key, mean in means.items():
-            sums[key] += float(mean.detach())
+        for task in network.tasks:
+            sums[task.key] += float(means[task.key].detach())
+            known[task.key] += float((task.applies(inputs, batch) * weight_B).sum() / len(rows))
     loss = sum(t.spec.weight * sums[t.key] for t in network.tasks)
     if not math.isfinite(loss):
         raise BadRecipe(
@@ -151,7 +157,7 @@ def train_step(state: State, training: Training, rows: NDArray[np.int64], step: 
     state.optimiser.step()
     state.optimiser.zero_grad(set_to_none=True)
     state.average.update(step)
-    return {"loss": loss, **sums, "lr": training.learning_rate * fraction}
+    return {"loss": loss, **_per_event(sums, known), "lr": training.learning_rate * fraction}
 
 
 def _validate(state: State, training: Training) -> dict[str, float]:
@@ -225,6 +231,11 @@ def _corrupted(network: Network, inputs: Inputs, generator: torch.Generator) -> 
     for task in network.tasks:
         inputs = task.corrupt(inputs, generator)
     return inputs
+
+
+def _per_event(sums: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:
+    """Mean loss of each task over the events that it applies to; 0 where there is none."""
+    return {key: value / known[key] if known[key] else 0.0 for key, value in sums.items()}
 
 
 def _marks(steps: int, parts: int) -> set[int]:

@@ -1,51 +1,28 @@
-"""Network: backbone and task heads together; weights folders are written and read here, never unpickled."""
+"""Network: backbone and task heads together, new, adapted from weights, saved and loaded."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cloudchamber import registry
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe, BadWeights, nearest
-from cloudchamber.events import Batch, Label, Schema
+from cloudchamber.events import Batch, Schema
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.nn.features import FeaturesConfig, Match, NamedFeatures, fit_norm
-from cloudchamber.nn.sizes import SIZES, size
-from cloudchamber.recipe import SizeName, TaskSpec
+from cloudchamber.nn.sizes import size
+from cloudchamber.recipe import TaskSpec
 from cloudchamber.run import atomic, file_hash, write_json
 from cloudchamber.tasks.base import Task, TaskKind
-
-WEIGHTS_VERSION = 1
-
-
-class WeightsConfig(BaseModel):
-    """`config.json` of a weights folder: what is needed to build the network again, and where it comes from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int = WEIGHTS_VERSION
-    size: SizeName
-    particle: FeaturesConfig
-    column: FeaturesConfig
-    tasks: tuple[TaskSpec, ...]
-    labels: tuple[Label, ...]
-    max_particles: int
-    data: dict[str, Any]
-    citation: tuple[str, ...] = ()
-    licence: str = "not stated"
-    sha256: str = ""
+from cloudchamber.train.weights import WeightsConfig, read_weights, weights_folder
 
 
 @dataclass(frozen=True)
@@ -186,7 +163,7 @@ def load(name: str | Path) -> Network:
     unpickled. Raises BadWeights if there are no such weights, or if file and configuration disagree.
     """
     folder = weights_folder(name)
-    config, tensors = _read(folder)
+    config, tensors = read_weights(folder)
     backbone = _backbone(config.size, config.particle, config.column)
     labels = {label.name: label for label in config.labels}
     with torch.random.fork_rng(devices=[]):
@@ -199,55 +176,11 @@ def load(name: str | Path) -> Network:
 
 def load_backbone(folder: Path) -> tuple[WeightsConfig, Backbone]:
     """The backbone of a weights folder, without heads."""
-    config, tensors = _read(folder)
+    config, tensors = read_weights(folder)
     backbone = _backbone(config.size, config.particle, config.column)
     prefix = "backbone."
     _fill(backbone, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, folder)
     return config, backbone
-
-
-def weights_folder(name: str | Path) -> Path:
-    """The folder of shipped weights ("xs"), of a run (its `model`), or the folder given.
-
-    Raises BadWeights with what is shipped if there is no such thing.
-    """
-    shipped = Path(str(files("cloudchamber"))) / "weights"
-    places = (Path(name) / "model", Path(name), shipped / str(name))
-    found = [folder for folder in dict.fromkeys(places) if (folder / "config.json").is_file()]
-    if len(found) > 1 and found[-1] == places[-1]:
-        raise BadWeights(
-            f"{name}: is the name of shipped weights and of the folder {found[0]}; write './{name}' for the folder"
-        )
-    if found:
-        return found[0]
-    known = sorted(p.parent.name for p in shipped.glob("*/config.json"))
-    hint = f" Size {name!r} is defined, but no weights of it are shipped." if str(name) in SIZES else ""
-    raise BadWeights(
-        f"{name}: neither shipped weights nor a folder with config.json and model.safetensors.{hint} "
-        f"Shipped: {', '.join(known) or 'none'}. Nearest: {nearest(str(name), known)}."
-    )
-
-
-def _read(folder: Path) -> tuple[WeightsConfig, dict[str, Tensor]]:
-    try:
-        content = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise BadWeights(f"{folder / 'config.json'}: cannot be read ({error})") from error
-    found = content.get("version") if isinstance(content, dict) else None
-    if found != WEIGHTS_VERSION:
-        raise BadWeights(f"{folder / 'config.json'}: weights version {found}, this program reads {WEIGHTS_VERSION}")
-    try:
-        config = WeightsConfig.model_validate(content)
-        tensors = load_file(folder / "model.safetensors")
-    except ValidationError as error:
-        detail = error.errors()[0]
-        place = ".".join(map(str, detail["loc"]))
-        raise BadWeights(f"{folder / 'config.json'}: entry {place!r}: {detail['msg']}") from error
-    except (OSError, SafetensorError) as error:
-        raise BadWeights(f"{folder / 'model.safetensors'}: cannot be read ({error})") from error
-    if config.sha256 and (got := file_hash(folder / "model.safetensors")) != config.sha256:
-        raise BadWeights(f"{folder / 'model.safetensors'}: SHA-256 is {got}, config.json says {config.sha256}")
-    return config, tensors
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:

@@ -17,7 +17,7 @@ from cloudchamber import recipe as recipes
 from cloudchamber.data.loader import micro_batches
 from cloudchamber.data.store import SPLITS, Split, split_of
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadWeights
+from cloudchamber.errors import BadInput, BadWeights
 from cloudchamber.events import Label
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.stats import ScoreTable
@@ -41,13 +41,20 @@ def predicting_task(network: Network, key: str | None = None) -> Task:
 
 
 def score_run(
-    run: Path, paths: Sequence[Path], *, card: Path | None = None, task: str | None = None, embed: bool = False
+    run: Path,
+    paths: Sequence[Path],
+    *,
+    card: Path | None = None,
+    task: str | None = None,
+    embed: bool = False,
+    device: str = "cpu",
 ) -> ScoreTable:
     """The score table of the events in some files or stores from the model in a run or weights folder.
 
     Events are read as the run's recipe read them: with its card unless another is given, as its leading jets.
     Raises BadWeights if the events have not the very features that the model was trained with.
     """
+    checked_device(device)
     network = load(run)
     recipe = recipes.load(run / "recipe.yaml") if (run / "recipe.yaml").is_file() else None
     used_card, leading_jets = (recipe.card, recipe.leading_jets) if recipe else (None, None)
@@ -56,7 +63,14 @@ def score_run(
     network.bind(data)
     chosen = predicting_task(network, task)
     digest = network.config.sha256 if network.config else ""
-    return score_table(network, data, np.arange(len(data)), chosen, run=run.name, sha256=digest, embed=embed)
+    return score_table(network, data, np.arange(len(data)), chosen, run=run.name, sha256=digest, embed=embed, device=device)
+
+
+def checked_device(name: str) -> str:
+    """The device's name, if torch can use it; BadInput otherwise."""
+    if name == "cpu" or (name.split(":", maxsplit=1)[0] == "cuda" and torch.cuda.is_available()):
+        return name
+    raise BadInput(f"device {name!r} cannot be used here; expected 'cpu'" + (", 'cuda'" if torch.cuda.is_available() else ""))
 
 
 def scores(

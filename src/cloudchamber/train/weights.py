@@ -1,0 +1,95 @@
+"""Weights: a folder with `model.safetensors` and `config.json`; where it lies, what it says, whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cloudchamber.errors import BadWeights, nearest
+from cloudchamber.events import Label
+from cloudchamber.nn.features import FeaturesConfig
+from cloudchamber.nn.sizes import SIZES
+from cloudchamber.recipe import SizeName, TaskSpec
+from cloudchamber.run import file_hash
+
+WEIGHTS_VERSION = 1
+SHIPPED = Path(str(files("cloudchamber"))) / "weights"  # one folder per shipped name
+
+
+class WeightsConfig(BaseModel):
+    """`config.json` of a weights folder: what is needed to build the network again, and where it comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = WEIGHTS_VERSION
+    size: SizeName
+    particle: FeaturesConfig
+    column: FeaturesConfig
+    tasks: tuple[TaskSpec, ...]
+    labels: tuple[Label, ...]
+    max_particles: int
+    data: dict[str, Any]
+    citation: tuple[str, ...] = ()
+    licence: str = "not stated"
+    sha256: str = ""
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The weights that ship with the package."""
+    return tuple(sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))
+
+
+def weights_folder(name: str | Path) -> Path:
+    """The folder of shipped weights ("xs"), of a run (its `model`), or the folder given.
+
+    Raises BadWeights with what is shipped if there is no such thing.
+    """
+    places = (Path(name) / "model", Path(name), SHIPPED / str(name))
+    found = [folder for folder in dict.fromkeys(places) if (folder / "config.json").is_file()]
+    if len(found) > 1 and found[-1] == places[-1]:
+        raise BadWeights(
+            f"{name}: is the name of shipped weights and of the folder {found[0]}; write './{name}' for the folder"
+        )
+    if found:
+        return found[0]
+    known = shipped_names()
+    hint = f" Size {name!r} is defined, but no weights of it are shipped." if str(name) in SIZES else ""
+    raise BadWeights(
+        f"{name}: neither shipped weights nor a folder with config.json and model.safetensors.{hint} "
+        f"Shipped: {', '.join(known) or 'none'}. Nearest: {nearest(str(name), known)}."
+    )
+
+
+def read_config(folder: Path) -> WeightsConfig:
+    """`config.json` of a weights folder; BadWeights if it cannot be read or is of another version."""
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BadWeights(f"{path}: cannot be read ({error})") from error
+    found = content.get("version") if isinstance(content, dict) else None
+    if found != WEIGHTS_VERSION:
+        raise BadWeights(f"{path}: weights version {found}, this program reads {WEIGHTS_VERSION}")
+    try:
+        return WeightsConfig.model_validate(content)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise BadWeights(f"{path}: entry {'.'.join(map(str, detail['loc']))!r}: {detail['msg']}") from error
+
+
+def read_weights(folder: Path) -> tuple[WeightsConfig, dict[str, Tensor]]:
+    """Configuration and tensors of a weights folder; BadWeights if they are damaged or not those of the configuration."""
+    config, path = read_config(folder), folder / "model.safetensors"
+    try:
+        if config.sha256 and (got := file_hash(path)) != config.sha256:
+            raise BadWeights(f"{path}: SHA-256 is {got}, config.json says {config.sha256}")
+        return config, load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadWeights(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,123 @@
+"""The training loop against formulas: accumulated gradients, averages, best weights, patience, hidden features."""
+
+import numpy as np
+import pytest
+import torch
+from tests.toy import toy_cloud
+
+from cloudchamber.data.loader import make_batch
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.recipe import Optimisation, TaskSpec
+from cloudchamber.train.checkpoint import State
+from cloudchamber.train.loop import Training, drop_features, train, train_step, validation_losses
+from cloudchamber.train.network import new_network
+from cloudchamber.train.optimiser import Average, make_optimiser
+
+CLASSIFY, REGRESS = TaskSpec(task="classify", target="label"), TaskSpec(task="regress", target="width", weight=0.5)
+
+
+def training_of(data, *, steps=1, device="cpu", **optimisation):
+    rows = np.arange(len(data))
+    settings = Optimisation(batch=len(data), checkpoints=0, **optimisation)
+    return Training(data, rows, rows, settings, steps, 1e-3, 0, device=device)
+
+
+def network_of(data, specs=(CLASSIFY,)):
+    return new_network("xs", data, specs, 128, torch.Generator().manual_seed(0))
+
+
+def gradients_of(data, *, like=None, device="cpu", **optimisation):
+    """The gradients that one step leaves, unclipped, in a network whose normalisation is that of `like`."""
+    training = training_of(data, clip=1e9, device=device, **optimisation)
+    network = network_of(like or data, (CLASSIFY, REGRESS)).to(device)
+    network.bind(data)
+    state = State(network, make_optimiser(network, training.optimisation, 0.0), Average(network, 0.9))
+    state.optimiser.zero_grad = lambda **_: None
+    train_step(state, training, np.arange(len(data)), 0)
+    return {n: p.grad.cpu() for n, p in network.named_parameters() if p.grad is not None}
+
+
+def assert_close(one, other, tolerance):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.allclose(value, other[name], rtol=tolerance, atol=tolerance * float(value.abs().max())), name
+
+
+def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch():
+    data = TrainingSet.from_cloud(toy_cloud(40))
+    assert_close(gradients_of(data, max_tokens=1 << 20), gradients_of(data, max_tokens=30), 1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_gives_the_gradient_of_the_cpu():
+    data = TrainingSet.from_cloud(toy_cloud(40))
+    assert_close(gradients_of(data), gradients_of(data, device="cuda"), 1e-3)
+
+
+def test_an_event_of_weight_two_counts_as_two_events():
+    cloud = toy_cloud(20)
+    twice = cloud[np.concatenate([np.arange(20), np.arange(10)])]
+    data = TrainingSet.from_cloud(cloud)
+    data.weight_N[:10] = 2
+    assert_close(gradients_of(TrainingSet.from_cloud(twice), like=data), gradients_of(data), 1e-4)
+
+
+def test_the_average_follows_its_formula():
+    module = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.fill_(0.0)
+    average = Average(module, decay=0.5)
+    expected = 0.0
+    for step in range(20):
+        with torch.no_grad():
+            module.weight.fill_(float(step + 1))
+        average.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * (step + 1)
+        assert average.values["weight"].item() == pytest.approx(expected, rel=1e-6)
+    average.swap()
+    assert module.weight.item() == pytest.approx(expected, rel=1e-6)
+    average.swap()
+    assert module.weight.item() == 20.0
+
+
+def test_training_ends_with_the_weights_of_its_best_validation_and_stops_when_patience_is_over():
+    data = TrainingSet.from_cloud(toy_cloud(60))
+    rng = np.random.default_rng(0)
+    data.targets["label"][:] = rng.integers(0, 2, 60)  # nothing to learn: the validation loss soon rises
+    rows = np.arange(60)
+    settings = Optimisation(batch=30, validations=60, patience=3, checkpoints=0, ema=0.0)
+    training = Training(data, rows[:30], rows[30:], settings, 60, 1e-2, 0)
+    network = network_of(data)
+    losses = []
+    state = train(network, training, on_record=lambda done, _, record: losses.append((done, record)))
+    validated = {done: record["loss"] for done, record in losses if record["split"] == "val"}
+    assert state.progress.best_loss == min(validated.values())
+    assert state.progress.step == state.progress.best_step + 3 < 60
+    assert validation_losses(network, training)["loss"] == pytest.approx(state.progress.best_loss, rel=1e-5)
+
+
+def test_the_loss_shown_for_a_task_is_that_of_the_events_with_a_known_target():
+    cloud = toy_cloud(60)
+    cloud.events["label"][20:] = -1
+    data = TrainingSet.from_cloud(cloud)
+    network = network_of(data)
+    rows = np.arange(60)
+    of_all, of_known = (
+        validation_losses(network, Training(data, rows, chosen, Optimisation(checkpoints=0), 1, 1e-3, 0))
+        for chosen in (rows, rows[:20])
+    )
+    assert of_all["classify_label"] == pytest.approx(of_known["classify_label"], rel=1e-5)
+    assert of_all["loss"] == pytest.approx(of_known["loss"] / 3, rel=1e-5)
+
+
+def test_feature_drop_hides_everything_but_the_kinematics_of_the_chosen_share():
+    data = TrainingSet.from_cloud(toy_cloud(400))
+    batch = make_batch(data, np.arange(400))
+    shown = drop_features(batch, data, 0.3, np.random.default_rng(0))
+    charge, log_pt = (data.particle_names.index(n) for n in ("charge", "log_pt"))
+    hidden_B = np.isnan(shown.particles_BPF[:, 0, charge])
+    assert hidden_B.mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 400))
+    assert np.isnan(shown.particles_BPF[hidden_B][..., charge][batch.mask_BP[hidden_B]]).all()
+    assert np.array_equal(shown.particles_BPF[~hidden_B], batch.particles_BPF[~hidden_B], equal_nan=True)
+    assert np.array_equal(shown.particles_BPF[..., log_pt], batch.particles_BPF[..., log_pt])
