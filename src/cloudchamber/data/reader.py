@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.data.containers import Container
-from cloudchamber.errors import BadFile, BadInput
-from cloudchamber.events import Cloud, Feature
+from cloudchamber.errors import BadFile, BadInput, BadSchema
+from cloudchamber.events import Cloud, Feature, Schema
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events to be written to a file. clouds: starts at the first event again each time, a shard in memory at a time."""
+
+    schema: Schema
+    count: int
+    clouds: Callable[[], Iterator[Cloud]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,8 @@ class Reader:
     recognises: whether an open file has this format, from its keys alone. count: its number of events.
     read: events start to stop as a Cloud in GeV, mm, ns, rad, float32 particles. sources: the file's own name of a
     cloud column, where it has one, for error messages. selects: whether `read` leaves events out.
-    citation: what a user of such data owes.
+    citation: what a user of such data owes. write: the other way, events to a new file that appears whole or not at
+    all; None where that is not possible. It raises BadSchema or BadInput for what the format cannot hold.
     """
 
     name: str
@@ -32,6 +43,7 @@ class Reader:
     read: Callable[[Container, int, int], Cloud]
     sources: Mapping[str, str] = field(default_factory=dict)
     selects: bool = False
+    write: Callable[[Events, Path], None] | None = None
 
 
 _FEATURES = {
@@ -103,3 +115,27 @@ def block(start: int, stop: int | None, count: int) -> tuple[int, int]:
     if not 0 <= start <= count or (stop is not None and stop < start):
         raise BadInput(f"events {start} to {stop} were asked for, there are {count}")
     return start, count if stop is None else min(stop, count)
+
+
+def need_exactly(schema: Schema, reader: str, features: Collection[str], columns: Collection[str] = ()) -> None:
+    """Raise BadSchema unless events are jets with these particle features, these event columns and one class label."""
+    if schema.frame != "jet":
+        raise BadSchema(f"{schema.dataset!r} cannot be written as {reader}, which holds jets: its frame is {schema.frame!r}")
+    held = {*columns, schema.resolve("label")}
+    missing = [n for n in features if n not in schema.feature_names] + [n for n in columns if n not in schema.event_names]
+    extra = [n for n in schema.feature_names if n not in features] + [n for n in schema.event_names if n not in held]
+    problems = [f"it lacks {', '.join(missing)}"] if missing else []
+    problems += [f"the format has no place for {', '.join(extra)} (to leave columns out: drop= or --drop)"] if extra else []
+    if problems:
+        raise BadSchema(f"{schema.dataset!r} cannot be written as {reader}: {'; '.join(problems)}")
+
+
+def indices_among(cloud: Cloud, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """(N,) each event's class as its position in `classes`. Raises BadSchema or BadInput if it has none there."""
+    label = cloud.schema.label(cloud.schema.resolve("label"))
+    if other := [name for name in label.classes if name not in classes]:
+        raise BadSchema(f"label {label.name!r} has the class {other[0]!r}, the format has only {', '.join(classes)}")
+    values = cloud.labels[label.name]
+    if (values < 0).any():
+        raise BadInput(f"label {label.name!r} is unknown (-1) in some events, which the format cannot say")
+    return np.asarray(np.array([classes.index(name) for name in label.classes])[values], dtype=np.int64)
