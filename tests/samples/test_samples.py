@@ -228,7 +228,6 @@ def test_a_tree_that_no_reader_knows_asks_for_a_card(name):
         data.read(SAMPLES / name)
 
 
-@pytest.mark.parametrize("name", ["powheg_hvq.lhe", "nuhepmc_test.v1.0.0.hepmc3", "madgraph5_pp_to_jj_100.lhe.gz", "README.md"])
-def test_other_files_are_told_to_be_something_else(name):
+def test_other_files_are_told_to_be_something_else():
     with pytest.raises(BadFile, match="neither a ROOT, HDF5, Parquet nor npz file"):
-        data.read(SAMPLES / name)
+        data.read(SAMPLES / "README.md")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.errors import BadInput
+from cloudchamber.events.kinematics import FLAGS, flags_from_pdg
 
 # Mass in GeV and charge in e by positive code; Review of Particle Physics 2024 (doi:10.1103/PhysRevD.110.030001).
 _PARTICLES: dict[int, tuple[float, int]] = {
@@ -33,6 +34,13 @@ _PARTICLES: dict[int, tuple[float, int]] = {
     3322: (1.31486, 0),  # Xi0
     3334: (1.67245, -1),  # Omega-
 }
+# What `identity` says of a particle of a generator.
+IDENTITY = ("pdg", "charge", *FLAGS, "is_neutrino", "is_nucleus")
+_NUCLEI = 1_000_000_000  # nuclei are 10LZZZAAAI (numbering scheme of the same review); what is beyond has no charge of its own
+_GENERATORS = 2_000_000_000
+_THIRDS = np.array([0, -1, 2, -1, 2, -1, 2, -1, 2, 0])  # charge in e/3 by quark digit: d u s c b t b' t'
+_ELEMENTARY = np.zeros(100)  # charge in e/3 below code 100: quarks, leptons, W, W', H+; all other bosons have none
+_ELEMENTARY[:10], _ELEMENTARY[11:19:2], _ELEMENTARY[[24, 34, 37]] = _THIRDS, -3, 3
 _CODES = np.array(sorted(_PARTICLES))
 _MASSES = np.array([_PARTICLES[c][0] for c in sorted(_PARTICLES)])
 _CHARGES = np.array([_PARTICLES[c][1] for c in sorted(_PARTICLES)])
@@ -52,3 +60,31 @@ def mass_and_charge(codes: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[n
     if unknown.any():
         raise BadInput(f"{np.asarray(codes)[unknown][0]:g} is not the PDG code of a particle that reaches a detector")
     return _MASSES[at], _CHARGES[at] * np.sign(codes).astype(np.float64)
+
+
+def identity(codes: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """The features of IDENTITY of any PDG codes, by the numbering scheme's digits. NaN: a nucleus' code, an unknown charge.
+
+    >>> {name: values.tolist() for name, values in identity(np.array([2212, -14])).items() if name in ("charge", "is_neutrino")}
+    {'charge': [1.0, 0.0], 'is_neutrino': [0.0, 1.0]}
+    """
+    codes = codes.astype(np.int64)
+    size = np.abs(codes)
+    nucleus, elementary = size >= _NUCLEI, size % 10_000 < 100
+    neutrino = np.isin(size, (12, 14, 16))
+    charge = np.where(np.isnan(_thirds(size)), np.nan, _thirds(size) / 3 * np.sign(codes) + 0.0)  # no -0.0
+    found = {"pdg": np.where(nucleus, np.nan, codes), "charge": charge, **flags_from_pdg(codes, charge)}
+    for name in FLAGS[:2]:
+        found[name] = found[name] * ~(nucleus | elementary)
+    found |= {"is_neutrino": neutrino, "is_nucleus": nucleus}
+    return {name: np.asarray(values, dtype=np.float32) for name, values in found.items()}
+
+
+def _thirds(size: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Charge in e/3 of positive codes: of a meson the heavier quark, or if that is down-type the other, is the quark."""
+    core = size % 10_000
+    q1, q2, q3 = (_THIRDS[core // place % 10] for place in (1000, 100, 10))
+    meson = np.where(core // 100 % 2 == 0, q2 - q3, q3 - q2)
+    charge = np.where(core < 100, _ELEMENTARY[np.minimum(core, 99)], np.where(core < 1000, meson, q1 + q2 + q3))
+    charge = np.where(size >= _NUCLEI, size // 10_000 % 1000 * 3, charge)
+    return np.where(size >= _GENERATORS, np.nan, charge)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.data.containers import Container
+from cloudchamber.data.containers import Column, Container, Jagged
 from cloudchamber.errors import BadFile, BadInput, BadSchema
 from cloudchamber.events import Cloud, Feature, Schema
 
@@ -22,6 +22,9 @@ class Events:
     schema: Schema
     count: int
     clouds: Callable[[], Iterator[Cloud]]
+
+
+Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ _FEATURES = {
         Feature(name="dz", unit="mm", description="longitudinal impact parameter; NaN without a track"),
         Feature(name="dz_err", unit="mm", description="its uncertainty"),
         Feature(name="puppi", description="PUPPI weight"),
+        Feature(name="pdg", kind="integer", description="PDG code; NaN for a nucleus, whose code has too many digits"),
+        Feature(name="is_neutrino", kind="flag"),
+        Feature(name="is_nucleus", kind="flag", description="a nucleus, or what a generator has in its place"),
+        *(Feature(name=n, unit="mm", description="position; the schema's notes say of what and from where") for n in "xyz"),
+        Feature(name="time", unit="ns", description="time of that position"),
         Feature(name="jet", kind="integer", description="index of the particle's jet in its event"),
     )
 }
@@ -73,6 +81,45 @@ def standard(*names: str) -> tuple[Feature, ...]:
 def is_standard(name: str) -> bool:
     """Whether many formats share this particle feature."""
     return name in _FEATURES
+
+
+def of_event(container: Container, columns: Mapping[str, Column], key: str) -> NDArray[Any]:
+    """A column with one number (or one array of fixed size) per event. Raises BadFile if it has lists."""
+    column = columns[key]
+    if isinstance(column, Jagged):
+        raise BadFile(f"{container.path}: column {key!r} has a list per event, expected one number")
+    return column
+
+
+def of_particles(container: Container, columns: Mapping[str, Column], keys: Sequence[str]) -> tuple[NDArray[np.int64], Columns]:
+    """Counts per event, and the flat values by key, of columns with one value per particle. Raises BadFile if counts differ."""
+    counts: NDArray[np.int64] | None = None
+    values = {}
+    for key in keys:
+        column = columns[key]
+        if not isinstance(column, Jagged):
+            raise BadFile(f"{container.path}: column {key!r} has one number per event, expected a list of particles")
+        counts = column.counts if counts is None else counts
+        if not np.array_equal(counts, column.counts):
+            at = int(np.argmax(counts != column.counts))
+            raise BadFile(
+                f"{container.path}: column {key!r} has {column.counts[at]} values in event {at} of those read, "
+                f"{keys[0]!r} has {counts[at]}"
+            )
+        values[key] = column.values
+    assert counts is not None
+    return counts, values
+
+
+def single(values: NDArray[Any]) -> NDArray[np.float32]:
+    """The values as float32; an absurd one becomes infinite, and the border check names it."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def kept_counts(counts: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N,) how many of each event's particles are kept."""
+    return np.bincount(np.repeat(np.arange(len(counts)), counts)[kept], minlength=len(counts))
 
 
 def class_index(container: Container, column: str, values: NDArray[Any], size: int, events: NDArray[Any]) -> NDArray[np.int64]:

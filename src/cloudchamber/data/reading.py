@@ -36,7 +36,7 @@ def read(path: Files, card: Path | str | None = None, *, start: int = 0, stop: i
     """The events of a file, of several files one after the other, or of a store.
 
     The format is recognised from the content: a reader of the registry, then a shipped card. card: a YAML card to use
-    instead, or the name of a shipped one. start, stop: which events, counted over all files.
+    instead, or the name of a shipped one or of a reader. start, stop: which events, counted over all files.
     Raises BadFile (truncated, not physics), UnknownFormat, MissingColumn, BadCard, BadStore.
     """
     paths = paths_of(path)
@@ -103,12 +103,12 @@ def _find(container: Container) -> Reader:
 
 
 def _from_card(card: Path | str) -> Reader:
-    shipped = _shipped_cards()
-    if isinstance(card, str) and card in shipped:
-        return shipped[card]
+    named: dict[str, Reader] = {**registry.entries("readers"), **_shipped_cards()}
+    if isinstance(card, str) and card in named:
+        return named[card]
     path = Path(card)
     if not path.exists() and path.suffix not in (".yaml", ".yml"):
-        raise BadCard(f"{card}: is neither a file nor a shipped card. Nearest: {nearest(str(card), shipped)}.")
+        raise BadCard(f"{card}: is neither a file, a shipped card nor a reader. Nearest: {nearest(str(card), named)}.")
     return card_reader(load(path), path)
 
 

@@ -16,7 +16,10 @@ from cloudchamber.errors import BadFile
 
 
 class Root(Container):
-    """A ROOT file. Keys are `tree/branch`; std::vector and counter-style branches are both Jagged."""
+    """A ROOT file. Keys are `tree/branch`; std::vector and counter-style branches are both Jagged.
+
+    A list of lists of one length (std::vector<std::vector<double>>) is Jagged with values of shape (T, length).
+    """
 
     kind = "ROOT"
     # uproot reads structures as it meets them, so damage surfaces as whatever the first wrong byte led to.
@@ -75,12 +78,16 @@ class Root(Container):
         array = branch.array(entry_start=start, entry_stop=stop, library="ak")
         if len(array) != stop - start:
             raise BadFile(f"{self.path}: branch {key!r} holds {len(array)} of the {stop - start} entries that it announces")
-        if array.ndim == 1 and array.layout.is_numpy:
+        if array.layout.is_numpy or (array.layout.is_regular and array.layout.purelist_isregular):
             return np.asarray(array)
         if array.ndim == 2 and array.layout.is_list and array.layout.content.is_numpy:
             return Jagged(np.asarray(ak.num(array), dtype=np.int64), np.asarray(ak.flatten(array)))
-        if array.layout.purelist_isregular and array.layout.is_numpy:
-            return np.asarray(array)
+        if array.ndim == 3 and array.layout.is_list:  # such as a four-vector for every prong
+            inner = ak.flatten(array, axis=1)
+            widths = np.unique(np.asarray(ak.num(inner)))
+            if len(widths) < 2:
+                values = np.asarray(ak.flatten(inner, axis=None)).reshape(len(inner), int(widths.sum()))
+                return Jagged(np.asarray(ak.num(array), dtype=np.int64), values)
         raise BadFile(
             f"{self.path}: branch {key!r} is of type {branch.typename}; expected a number or a list of numbers per entry"
         )
