@@ -15,7 +15,7 @@ import pytest
 import uproot
 
 from cloudchamber import data, registry
-from cloudchamber.errors import BadInput, BadSchema
+from cloudchamber.errors import BadFile, BadInput, BadSchema
 from cloudchamber.events import Cloud, Label, Schema
 
 N = 30
@@ -163,6 +163,116 @@ def store(path: Path, t: Truth) -> dict:
     return {**p, "labels": {"kind": t.label}, "path": folder / "shard-00000.parquet"}
 
 
+def pfnano(path: Path, t: Truth) -> dict:
+    """One fat jet per event; candidates of no jet before and after its own."""
+    first = np.repeat(np.cumsum(t.counts) - t.counts, t.counts)
+    own = np.arange(len(t.pt)) - first
+    charge = np.where(np.isin(t.code, (211, 11, 13)), 1, 0)
+
+    def column(values: np.ndarray, outside: float, kind: str) -> ak.Array:
+        pad = ak.Array([[outside]] * N)
+        whole = ak.concatenate([pad, ak.unflatten(values.astype(float), t.counts), pad], axis=1)
+        return ak.values_astype(whole, kind)
+
+    track = charge != 0
+    values = {"pt": t.pt, "eta": t.eta, "phi": t.phi, "mass": t.mass, "puppiWeight": np.full(len(t.pt), 0.5)}
+    values |= {n: np.where(track, v, -1.0) for n, v in (("d0", 0.01), ("d0Err", 0.002), ("dz", -0.3), ("dzErr", 0.004))}
+    cands = {n: column(v, 7.0, "float32") for n, v in values.items()}
+    cands |= {"charge": column(charge, 0, "int32"), "pdgId": column(t.code, 1, "int32")}
+    links = {"jetIdx": np.zeros(len(t.pt), dtype=np.int32), "pFCandsIdx": (own + 1).astype(np.int32)}
+    jets = {"msoftdrop": np.full(N, 80.0, dtype=np.float32), "hadronFlavour": np.where(t.label, 5, 0).astype(np.int32)}
+    columns = {
+        "PFCands": ak.zip(cands),
+        "FatJetPFCands": ak.zip({n: ak.unflatten(v, t.counts) for n, v in links.items()}),
+        "FatJet": ak.zip({n: ak.unflatten(v, np.ones(N, dtype=int)) for n, v in jets.items()}),
+        "genWeight": np.full(N, -2.0, dtype=np.float32),
+    }
+    with uproot.recreate(path) as file:
+        types = {n: c.dtype if isinstance(c, np.ndarray) else c.type.content for n, c in columns.items()}
+        file.mktree("Events", types).extend(columns)
+    return {
+        **t.momentum(massless=False),
+        "charge": charge,
+        "is_neutral_hadron": np.isin(t.code, (2112, 130)),
+        "is_electron": t.code == 11,
+        "d0": np.where(track, 0.1, np.nan),
+        "d0_err": np.where(track, 0.02, np.nan),
+        "dz": np.where(track, -3.0, np.nan),
+        "dz_err": np.where(track, 0.04, np.nan),
+        "puppi": np.full(len(t.pt), 0.5),
+        "labels": {"hadron_flavour": t.label * 2},
+        "columns": {"soft_drop_mass": np.full(N, 80.0), "weight": np.full(N, -2.0)},
+    }
+
+
+def jetnet(path: Path, t: Truth) -> dict:
+    jet_pt, jet_eta = np.linspace(900, 1100, N), np.linspace(-1, 1, N)
+    values = (t.eta - np.repeat(jet_eta, t.counts), t.phi, t.pt / np.repeat(jet_pt, t.counts), np.ones(len(t.pt)))
+    path = path.with_name("t150.hdf5")
+    with h5py.File(path, "w") as file:
+        file["particle_features"] = np.stack([t.pad(v, 30) for v in values], axis=2).astype(np.float32)
+        file["jet_features"] = np.stack([jet_pt, jet_eta, np.full(N, 172.5), t.counts], axis=1).astype(np.float32)
+    return {
+        **t.momentum(massless=True),
+        "labels": {"jet_type": np.full(N, 2)},
+        "columns": {"jet_mass": np.full(N, 172.5)},
+        "path": path,
+    }
+
+
+def atlas_ftag(path: Path, t: Truth) -> dict:
+    charge = np.where(np.arange(len(t.pt)) % 2, -1.0, 1.0)
+    jet_eta = np.linspace(-2, 2, N).astype(np.float32)
+    names = ("qOverP", "deta", "dphi", "d0", "z0SinTheta", "IP3D_signed_d0_significance")
+    tracks = np.zeros((N, 14), dtype=[*((n, "f4") for n in names), ("valid", "?"), ("numberOfPixelHits", "u1")])
+    tracks["qOverP"] = t.pad(charge / (1e3 * t.pt * np.cosh(t.eta)), 14)
+    tracks["deta"], tracks["dphi"] = t.pad(t.eta - np.repeat(jet_eta, t.counts), 14), t.pad(t.phi, 14)
+    tracks["d0"], tracks["z0SinTheta"] = t.pad(0.05 * charge, 14), t.pad(-0.2 * charge, 14)
+    tracks["IP3D_signed_d0_significance"] = t.pad(3 * charge, 14)
+    tracks["valid"] = t.pad(np.ones(len(t.pt)), 14)
+    jets = np.zeros(N, dtype=[("pt", "f4"), ("eta", "f4"), ("HadronConeExclTruthLabelID", "i4")])
+    jets["pt"], jets["eta"], jets["HadronConeExclTruthLabelID"] = 45e3, jet_eta, np.where(t.label, 15, 4)
+    jets["HadronConeExclTruthLabelID"][2] = 44  # two bottom hadrons: a code that the label does not name
+    with h5py.File(path, "w") as file:
+        file["jets"], file["tracks"] = jets, tracks
+    label = np.where(t.label, 3, 1)
+    label[2] = -1
+    return {
+        **t.momentum(massless=True),
+        "charge": charge,
+        "d0": 0.05 * charge,
+        "z0_sin_theta": -0.2 * charge,
+        "d0_significance": 3 * charge,
+        "labels": {"HadronConeExclTruthLabelID": label},
+        "columns": {"jet_pt": np.full(N, 45.0), "jet_eta": jet_eta},
+    }
+
+
+LHCO_COLUMNS = [f"{n}j{j}" for j in "12" for n in ("px", "py", "pz", "m", "tau1", "tau2", "tau3")]
+
+
+def lhco_features(path: Path, t: Truth) -> dict:
+    """pandas' fixed layout, with the columns in another order than usual."""
+    values = np.random.default_rng(2).normal(0, 500, (N, 14))
+    values[:, [3, 10]] = np.abs(values[:, [3, 10]])
+    order = np.random.default_rng(3).permutation(14)
+    with h5py.File(path, "w") as file:
+        file["df/block0_values"] = values[:, order]
+        file["df/block0_items"] = np.array([LHCO_COLUMNS[i] for i in order], dtype="S7")
+        file["df/block1_values"], file["df/block1_items"] = t.label[:, None], np.array(["label"], dtype="S5")
+    jets = values.reshape(N * 2, 7)
+    return {
+        "px": jets[:, 0],
+        "py": jets[:, 1],
+        "pz": jets[:, 2],
+        "energy": np.sqrt((jets[:, :4] ** 2).sum(axis=1)),
+        "tau1": jets[:, 4],
+        "tau3": jets[:, 6],
+        "labels": {"label": t.label},
+        "counts": np.full(N, 2),
+    }
+
+
 FORMATS: dict[str, tuple[str, Callable[[Path, Truth], dict]]] = {
     "jetclass": ("x.root", jetclass),
     "landscape": ("x.h5", landscape),
@@ -170,6 +280,10 @@ FORMATS: dict[str, tuple[str, Callable[[Path, Truth], dict]]] = {
     "lhco": ("x.h5", lhco),
     "omnilearned": ("x.h5", omnilearned),
     "store": ("x.parquet", store),
+    "pfnano": ("x.root", pfnano),
+    "jetnet": ("x.hdf5", jetnet),
+    "atlas_ftag": ("x.h5", atlas_ftag),
+    "lhco_features": ("x.h5", lhco_features),
 }
 
 
@@ -193,9 +307,9 @@ def test_a_file_is_recognised_by_its_content_alone(case):
 def test_numbers_are_those_that_went_into_the_file(case, truth):
     _, path, expected = case
     cloud = data.read(path)
-    assert cloud.counts.tolist() == truth.counts.tolist()
+    assert cloud.counts.tolist() == expected.get("counts", truth.counts).tolist()
     for name, values in expected.items():
-        if name not in ("labels", "columns", "path"):
+        if name not in ("labels", "columns", "path", "counts"):
             assert cloud.flat(name).dtype == np.float32
             np.testing.assert_allclose(cloud.flat(name), values, rtol=2e-6, atol=2e-5, err_msg=name)
     for name, values in expected["labels"].items():
@@ -270,6 +384,82 @@ def test_an_lhco_black_box_has_no_label(tmp_path, truth):
     cloud = data.read(tmp_path / "box.h5")
     assert cloud.schema.labels == ()
     assert len(cloud) == N
+
+
+def test_fat_jets_of_pfnano_may_share_candidates_and_may_have_none(tmp_path):
+    pt = ak.values_astype(ak.Array([[1.0, 2.0, 3.0], [4.0, 5.0]]), np.float32)
+    names = ("pt", "eta", "phi", "mass", "d0", "d0Err", "dz", "dzErr", "puppiWeight")
+    cands = {n: pt if n == "pt" else ak.zeros_like(pt) for n in names}
+    cands |= {n: ak.values_astype(ak.zeros_like(pt) + v, np.int32) for n, v in (("charge", 1), ("pdgId", 211))}
+    # Event 0: jet 1 has candidates 2, 0; jet 0 has 0; jet 2 none. Event 1: no jet.
+    jet_index, index = [[1, 0, 1], []], [[2, 0, 0], []]
+    path = tmp_path / "x.root"
+
+    def write() -> None:
+        links = {"jetIdx": jet_index, "pFCandsIdx": index}
+        links = {n: ak.values_astype(ak.Array(v), np.int32) for n, v in links.items()}
+        mass = ak.values_astype(ak.Array([[10.0, 20.0, 30.0], []]), np.float32)
+        columns = {"PFCands": ak.zip(cands), "FatJetPFCands": ak.zip(links), "FatJet": ak.zip({"msoftdrop": mass})}
+        with uproot.recreate(path) as file:
+            file.mktree("Events", {n: c.type.content for n, c in columns.items()}).extend(columns)
+
+    write()
+    cloud = data.read(path)
+    assert ak.to_list(cloud.particles["px"]) == [[1.0], [3.0, 1.0], []]
+    assert cloud.events["soft_drop_mass"].tolist() == [10.0, 20.0, 30.0]
+    assert (cloud.schema.labels, cloud.schema.weight, cloud.schema.simulated) == ((), None, None)
+    assert data.convert(path, tmp_path / "out").read().counts.tolist() == [1, 2, 0]
+    with pytest.raises(BadFile, match="none of its 2 events, or they hold nothing that 'pfnano' reads"):
+        data.read(path, start=1)
+    index[0][0] = 3
+    write()
+    with pytest.raises(BadFile, match="'FatJetPFCands_pFCandsIdx' is 3 in event 0, expected 0 to 2"):
+        data.read(path)
+
+
+def test_the_mask_of_jetnet_is_a_mask(tmp_path):
+    features = np.zeros((1, 30, 4), dtype=np.float32)
+    features[0, 4] = 0.1, 0.2, 0.0, 1.0  # a real particle without momentum, after empty slots
+    features[0, 7] = 0.1, 0.2, 0.5, 0.0  # numbers that are no particle
+    with h5py.File(tmp_path / "g.hdf5", "w") as file:
+        file["particle_features"], file["jet_features"] = features, np.array([[1000, 0, 10, 1]], dtype=np.float32)
+    assert data.read(tmp_path / "g.hdf5").flat("energy").tolist() == [0.0]
+    assert data.read((tmp_path / "g.hdf5").rename(tmp_path / "some.hdf5")).labels["label"].tolist() == [-1]
+    features[0, 0, 3] = -0.5
+    with h5py.File(tmp_path / "q.hdf5", "w") as file:
+        file["particle_features"], file["jet_features"] = features, np.array([[1000, 0, 10, 1]], dtype=np.float32)
+    with pytest.raises(BadFile, match=r"the mask .* is not 0 or 1 in event 0"):
+        data.read(tmp_path / "q.hdf5")
+
+
+@pytest.mark.parametrize("separate_label", [False, True])
+def test_high_level_lhco_tables_have_the_published_order_of_columns(separate_label, tmp_path):
+    values = np.arange(30.0).reshape(2, 15)
+    values[:, 14] = 0, 1
+    blocks = [("index", "i8"), ("values_block_0", "f8", (14 if separate_label else 15,))]
+    table = np.zeros(2, dtype=[*blocks, *([("values_block_1", "i8", (1,))] if separate_label else [])])
+    table["values_block_0"] = values[:, : blocks[1][2][0]]
+    if separate_label:
+        table["values_block_1"] = values[:, 14:]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["df/table"] = table
+    cloud = data.read(tmp_path / "x.h5")
+    assert cloud.flat("px").tolist() == [0, 7, 15, 22]
+    assert cloud.flat("tau2").tolist() == [5, 12, 20, 27]
+    assert cloud.labels["label"].tolist() == [0, 1]
+
+
+def test_flavour_labels_without_a_truth_code_are_numbered(tmp_path, truth):
+    path = atlas_ftag(tmp_path / "x.h5", truth).get("path", tmp_path / "x.h5")
+    with h5py.File(path, "r+") as file:
+        jets = file["jets"][:]
+        del file["jets"]
+        jets.dtype.names = ("pt", "eta", "flavour_label")
+        jets["flavour_label"] = np.arange(N) % 3
+        file["jets"] = jets
+    cloud = data.read(path, start=0, stop=2)
+    assert cloud.schema.labels[0].classes == ("flavour_0", "flavour_1", "flavour_2")
+    assert cloud.labels["label"].tolist() == [0, 1]
 
 
 def test_energyflow_without_codes_is_massless(tmp_path, truth):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ _PARTICLES: dict[int, tuple[float, int]] = {
 }
 # What `identity` says of a particle of a generator.
 IDENTITY = ("pdg", "charge", *FLAGS, "is_neutrino", "is_nucleus")
-_NUCLEI = 1_000_000_000  # nuclei are 10LZZZAAAI (numbering scheme of the same review); what is beyond has no charge of its own
+_NUCLEI = 1_000_000_000  # a nucleus is 10LZZZAAAI: L strange quarks, charge Z, A nucleons (PDG, Monte Carlo numbering scheme)
 _GENERATORS = 2_000_000_000
 _THIRDS = np.array([0, -1, 2, -1, 2, -1, 2, -1, 2, 0])  # charge in e/3 by quark digit: d u s c b t b' t'
 _ELEMENTARY = np.zeros(100)  # charge in e/3 below code 100: quarks, leptons, W, W', H+; all other bosons have none
@@ -44,6 +45,8 @@ _ELEMENTARY[:10], _ELEMENTARY[11:19:2], _ELEMENTARY[[24, 34, 37]] = _THIRDS, -3,
 _CODES = np.array(sorted(_PARTICLES))
 _MASSES = np.array([_PARTICLES[c][0] for c in sorted(_PARTICLES)])
 _CHARGES = np.array([_PARTICLES[c][1] for c in sorted(_PARTICLES)])
+PDG_FEATURES = ("charge", *FLAGS)  # what `charge_and_flags` gives
+_NO_DETECTOR = (12, 14, 15, 16)  # in the table, but neither hadron nor seen: neutrinos; a tau decays before it is seen
 
 
 def mass_and_charge(codes: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -54,11 +57,9 @@ def mass_and_charge(codes: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[n
     >>> mass_and_charge(np.array([-211, 22]))
     (array([0.13957039, 0.        ]), array([-1.,  0.]))
     """
-    absolute = np.abs(codes)
-    at = np.minimum(np.searchsorted(_CODES, absolute), len(_CODES) - 1)
-    unknown = _CODES[at] != absolute
-    if unknown.any():
-        raise BadInput(f"{np.asarray(codes)[unknown][0]:g} is not the PDG code of a particle that reaches a detector")
+    at, known = _rows(codes)
+    if not known.all():
+        raise BadInput(f"{np.asarray(codes)[~known][0]:g} is not the PDG code of a particle that reaches a detector")
     return _MASSES[at], _CHARGES[at] * np.sign(codes).astype(np.float64)
 
 
@@ -88,3 +89,31 @@ def _thirds(size: NDArray[np.int64]) -> NDArray[np.float64]:
     charge = np.where(core < 100, _ELEMENTARY[np.minimum(core, 99)], np.where(core < 1000, meson, q1 + q2 + q3))
     charge = np.where(size >= _NUCLEI, size // 10_000 % 1000 * 3, charge)
     return np.where(size >= _GENERATORS, np.nan, charge)
+
+
+def charge_and_flags(codes: NDArray[Any], own: Mapping[int, int] | None = None) -> dict[str, NDArray[np.float64]]:
+    """`charge` [e] and the five particle flags of each PDG code, as features.
+
+    own: an experiment's own codes and the PDG codes that they stand for. Nuclei and hypernuclei are hadrons of charge Z.
+    Neutrinos and taus have all flags 0. NaN in all six for any other code that is not in the table (0, a parton): what such
+    a particle is, the code does not say.
+
+    >>> found = charge_and_flags(np.array([-211, 1000020040, 0]))
+    >>> found["charge"].tolist(), found["is_charged_hadron"].tolist()
+    ([-1.0, 2.0, nan], [1.0, 1.0, nan])
+    """
+    codes = np.nan_to_num(codes)
+    for code, meaning in (own or {}).items():
+        codes = np.where(codes == code, meaning, codes)
+    at, known = _rows(codes)
+    absolute = np.abs(codes).astype(np.int64)
+    nucleus = absolute >= _NUCLEI
+    charge = np.where(nucleus, absolute // 10_000 % 1000, _CHARGES[at]) * np.sign(codes)
+    flags = {n: f * ~np.isin(absolute, _NO_DETECTOR) for n, f in flags_from_pdg(codes, charge).items()}
+    return {n: np.where(known | nucleus, v, np.nan) for n, v in {"charge": charge, **flags}.items()}
+
+
+def _rows(codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The table's row of each code, and whether the code is there."""
+    at = np.minimum(np.searchsorted(_CODES, np.abs(codes)), len(_CODES) - 1)
+    return at, np.asarray(_CODES[at] == np.abs(codes))

@@ -33,7 +33,8 @@ class Reader:
 
     recognises: whether an open file has this format, from its keys alone. count: its number of events.
     read: events start to stop as a Cloud in GeV, mm, ns, rad, float32 particles. sources: the file's own name of a
-    cloud column, where it has one, for error messages. selects: whether `read` leaves events out.
+    cloud column, where it has one, for error messages. selects: whether the events of `read` are not one for one those of
+    the file, start and stop: it leaves some out, or makes several of one (the jets of a collision).
     citation: what a user of such data owes. write: the other way, events to a new file that appears whole or not at
     all; None where that is not possible. It raises BadSchema or BadInput for what the format cannot hold.
     """

@@ -114,10 +114,15 @@ def _from_card(card: Path | str) -> Reader:
 
 @cache
 def _shipped_cards() -> dict[str, Reader]:
-    return {path.stem: card_reader(load(path), path) for path in sorted(_CARDS.glob("*.yaml"))}
+    """By name. The card that asks for most keys comes first, so that the more special of two that fit is taken."""
+    cards = {path: load(path) for path in sorted(_CARDS.glob("*.yaml"))}
+    return {p.stem: card_reader(c, p) for p, c in sorted(cards.items(), key=lambda item: -len(item[1].recognise))}
 
 
 def _some(source: Source, cloud: Cloud) -> Cloud:
     if source.reader.selects and len(cloud) == 0:
-        raise BadFile(f"{source.path}: the card's selection keeps none of its {source.count} events")
+        raise BadFile(
+            f"{source.path}: the selection keeps none of its {source.count} events, or they hold nothing that "
+            f"{source.reader.name!r} reads"
+        )
     return cloud

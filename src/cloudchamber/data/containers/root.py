@@ -1,4 +1,4 @@
-"""ROOT: the branches of every TTree, read with uproot."""
+"""ROOT: the branches of every TTree and the fields of every RNTuple, read with uproot."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class Root(Container):
     """A ROOT file. Keys are `tree/branch`; std::vector and counter-style branches are both Jagged.
 
     A list of lists of one length (std::vector<std::vector<double>>) is Jagged with values of shape (T, length).
+
+    Field names of an RNTuple cannot hold a dot; ATLAS writes a colon for it. Such a field has its dot back here, so that
+    one key fits both kinds of file.
     """
 
     kind = "ROOT"
@@ -51,7 +54,10 @@ class Root(Container):
     def _branches(self) -> dict[str, Any]:
         with self.guarded():
             trees = {name: self._file[name] for name in self._file.keys(cycle=False, filter_classname="TTree")}
-            return {f"{name}/{branch.name}": branch for name, tree in trees.items() for branch in tree.itervalues()}
+            tuples = {name: self._file[name] for name in self._file.keys(cycle=False, filter_classname="ROOT::RNTuple")}
+            branches = {f"{name}/{branch.name}": branch for name, tree in trees.items() for branch in tree.itervalues()}
+            fields = {(name, field.name): field for name, one in tuples.items() for field in one.itervalues(recursive=False)}
+            return branches | {f"{name}/{field.replace(':', '.')}": found for (name, field), found in fields.items()}
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -64,7 +70,9 @@ class Root(Container):
 
     def nbytes(self, key: str, start: int, stop: int) -> int:
         """The branch's uncompressed bytes, in proportion."""
-        return int(self._branches[key].uncompressed_bytes * (stop - start) / max(self.rows(key), 1))
+        branch = self._branches[key]
+        total = branch.uncompressed_bytes if hasattr(branch, "uncompressed_bytes") else _field_bytes(branch)
+        return int(total * (stop - start) / max(self.rows(key), 1))
 
     def close(self) -> None:
         """Close the file."""
@@ -91,3 +99,14 @@ class Root(Container):
         raise BadFile(
             f"{self.path}: branch {key!r} is of type {branch.typename}; expected a number or a list of numbers per entry"
         )
+
+
+def _field_bytes(field: Any) -> int:
+    """Uncompressed bytes of an RNTuple's field and the fields inside it, by the file's list of pages."""
+    source, inside = field.ntuple, {field.field_id}
+    for i, record in enumerate(source.field_records):  # a field comes after the one that holds it
+        if record.parent_field_id in inside:
+            inside.add(i)
+    bits = {i: record.nbits for i, record in enumerate(source.column_records) if record.field_id in inside}
+    pages = ((page, n) for cluster in source.page_link_list for i, n in bits.items() for page in cluster[i].pages)
+    return sum(int(page.num_elements) * int(n) for page, n in pages) // 8
