@@ -349,7 +349,11 @@ def test_a_card_names_several_file_types_that_hold_the_same_columns(tmp_path):
         ("column: v_px", "column: a_pt", "column 'v_e' has one number per event, expected a list"),
         ("column: a_eta", "column: v_e", "'v_e' has one number per event, expected a list. Edit particles.eta"),
         ("column: v_e", "column: a_pt", "column 'v_px' has one number per event"),
-        ("energy: {column: v_e", "arrival: {value: 0, unit: mm}\n      energy: {column: v_e", "arrival has another unit or kind"),
+        (
+            "energy: {column: v_e",
+            "arrival: {value: 0, unit: mm}\n      energy: {column: v_e",
+            "arrival has another unit or kind",
+        ),
         ("value: 1, kind: flag", "column: a_t, only_if: a_t", "only_if 'a_t' must be another entry"),
         ("column: a_t, unit: ns", "column: a_t, unit: ns, codes: {1: 2}", "particles.arrival: codes are for pdg alone"),
         ("layout: jagged", "layout: padded\ncount: keep", "collections need the layout `jagged`"),
