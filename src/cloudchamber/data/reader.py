@@ -92,8 +92,13 @@ def of_event(container: Container, columns: Mapping[str, Column], key: str) -> N
     return column
 
 
-def of_particles(container: Container, columns: Mapping[str, Column], keys: Sequence[str]) -> tuple[NDArray[np.int64], Columns]:
-    """Counts per event, and the flat values by key, of columns with one value per particle. Raises BadFile if counts differ."""
+def of_particles(
+    container: Container, columns: Mapping[str, Column], keys: Sequence[str], start: int
+) -> tuple[NDArray[np.int64], Columns]:
+    """Counts per event, and the flat values by key, of columns with one value per particle.
+
+    start: the number in the file of the first event. Raises BadFile that names the first event whose counts differ.
+    """
     counts: NDArray[np.int64] | None = None
     values = {}
     for key in keys:
@@ -104,7 +109,7 @@ def of_particles(container: Container, columns: Mapping[str, Column], keys: Sequ
         if not np.array_equal(counts, column.counts):
             at = int(np.argmax(counts != column.counts))
             raise BadFile(
-                f"{container.path}: column {key!r} has {column.counts[at]} values in event {at} of those read, "
+                f"{container.path}: column {key!r} has {column.counts[at]} values in event {start + at}, "
                 f"{keys[0]!r} has {counts[at]}"
             )
         values[key] = column.values

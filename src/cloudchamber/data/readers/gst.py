@@ -41,7 +41,7 @@ def _read(container: Container, start: int, stop: int) -> Cloud:
     scalars = [f"gst/{n}" for n in (*_NUMBERS.values(), "wght", "cc")]
     keys = dict.fromkeys((*_HADRONS.values(), "gst/pdgf", *_LEPTON.values(), *scalars, *flags))
     columns = container.read(keys, start, stop, "gst")
-    counts, hadrons = of_particles(container, columns, (*_HADRONS.values(), "gst/pdgf"))
+    counts, hadrons = of_particles(container, columns, (*_HADRONS.values(), "gst/pdgf"), start)
     numbers = {name: of_event(container, columns, f"gst/{b}") for name, b in {**_NUMBERS, "wght": "wght"}.items()}
     first = np.cumsum(counts) - counts  # the lepton goes before these
     neutrino = numbers["neutrino_pdg"]

@@ -57,7 +57,7 @@ def _is_neutrino(container: Container) -> bool:
 
 def _read(container: Container, start: int, stop: int) -> Cloud:
     columns = container.read(container.keys, start, stop, "hepmc")
-    counts, values = of_particles(container, columns, HepMC.particle_columns)
+    counts, values = of_particles(container, columns, HepMC.particle_columns, start)
     kept = values["status"] == _FINAL
     names = {**{name: name for name in (*MOMENTUM, "x", "y", "z")}, "time": "t"}
     particles = {ours: single(values[theirs][kept]) for ours, theirs in names.items()}

@@ -7,9 +7,9 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 
-from cloudchamber.data.containers import Container, Jagged
-from cloudchamber.data.reader import Events, Reader, indices_among, need_exactly, one_hot_index, standard
-from cloudchamber.errors import BadFile, BadInput
+from cloudchamber.data.containers import Container
+from cloudchamber.data.reader import Events, Reader, indices_among, need_exactly, of_particles, one_hot_index, standard
+from cloudchamber.errors import BadInput
 from cloudchamber.events import Cloud, Label, Schema
 from cloudchamber.events.kinematics import axes_of, particle_features
 from cloudchamber.run import atomic
@@ -48,22 +48,13 @@ def _recognises(container: Container) -> bool:
 def _read(container: Container, start: int, stop: int) -> Cloud:
     flags = [f"tree/label_{name}" for name in CLASSES]
     columns = container.read((*_SOURCES.values(), *flags), start, stop, "jetclass")
-    counts, particles = None, {}
-    for name, key in _SOURCES.items():
-        column = columns[key]
-        if not isinstance(column, Jagged):
-            raise BadFile(f"{container.path}: branch {key!r} has one number per jet, expected a list of particles")
-        counts = column.counts if counts is None else counts
-        if not np.array_equal(counts, column.counts):
-            at = start + int(np.argmax(counts != column.counts))
-            raise BadFile(f"{container.path}: branch {key!r} has another number of particles than 'tree/part_px' in event {at}")
-        particles[name] = column.values.astype(np.float32)
+    counts, values = of_particles(container, columns, tuple(_SOURCES.values()), start)
+    particles = {name: values[key].astype(np.float32) for name, key in _SOURCES.items()}
     for name in _TRACK:
         particles[name] = np.where(particles["charge"] == 0, np.float32(np.nan), particles[name])
     label = one_hot_index(
         container, "label_*", np.stack([np.asarray(columns[f]) for f in flags], axis=1), np.arange(start, stop)
     )
-    assert counts is not None
     return Cloud.from_flat(counts, particles, {"label": label}, _SCHEMA)
 
 

@@ -24,7 +24,7 @@ _SCHEMA = Schema(
 
 def _read(container: Container, start: int, stop: int) -> Cloud:
     columns = container.read(container.keys, start, stop, "lhe")
-    counts, values = of_particles(container, columns, ("status", "pdg", *MOMENTUM))
+    counts, values = of_particles(container, columns, ("status", "pdg", *MOMENTUM), start)
     kept = values["status"] == _OUTGOING
     particles = {name: single(values[name][kept]) for name in MOMENTUM} | identity(values["pdg"][kept])
     events = {name: of_event(container, columns, name) for name in ("process_id", "weight")}

@@ -89,7 +89,7 @@ class Block:
     """The branches of one block of events, and the objects made of them."""
 
     def __init__(self, container: Container, start: int, stop: int, branches: tuple[str, ...], reader: str):
-        self.container, self.size = container, stop - start
+        self.container, self.start, self.size = container, start, stop - start
         names = dict.fromkeys(("muon_corrected_p", "muon_trackVertexTime", "vtx", *(c[0] for c in _COLUMNS.values())))
         photons = [f"gamma{i}_{n}" for i in (1, 2) for n in _PHOTON]
         keys = [f"{TREE}/{n}" for n in (*names, *photons, *_PRONG, *branches)] + truth_keys(container, TREE)
@@ -102,7 +102,7 @@ class Block:
 
     def lists(self, names: tuple[str, ...]) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
         """(T,) event of each value, and the values, of branches with a list per event."""
-        counts, values = of_particles(self.container, self._columns, [f"{TREE}/{n}" for n in names])
+        counts, values = of_particles(self.container, self._columns, [f"{TREE}/{n}" for n in names], self.start)
         return np.repeat(np.arange(self.size), counts), list(values.values())
 
     def vertex_N4(self) -> NDArray[np.float64]:
@@ -179,7 +179,7 @@ class Block:
         for name in schema.feature_names[4:]:
             particles[name] = np.concatenate([g.feature(name) for g in groups])[order]
         events = {**self._event_columns(), **columns, "n_dropped": self.dropped.astype(np.float64)}
-        events |= truth(self.container, self._columns, TREE) if schema.labels else {}
+        events |= truth(self.container, self._columns, TREE, self.start) if schema.labels else {}
         counts = np.bincount(event, minlength=self.size)
         return Cloud.from_flat(counts, {n: single(v) for n, v in particles.items()}, events, schema)
 

@@ -116,10 +116,10 @@ def truth_keys(container: Container, tree: str) -> list[str]:
     return [f"{tree}/{n}" for n in (*_SCALARS, *_FINAL, *weights)] if truth_labels(container, tree) else []
 
 
-def truth(container: Container, columns: dict[str, Column], tree: str) -> dict[str, NDArray[Any]]:
+def truth(container: Container, columns: dict[str, Column], tree: str, start: int) -> dict[str, NDArray[Any]]:
     """The label columns. Energies are NaN in an event with a final-state particle of no possible energy."""
     scalars = {n: of_event(container, columns, f"{tree}/{n}") for n in _SCALARS}
-    counts, final = of_particles(container, columns, [f"{tree}/{n}" for n in _FINAL])
+    counts, final = of_particles(container, columns, [f"{tree}/{n}" for n in _FINAL], start)
     codes, energies = (final[f"{tree}/{n}"] for n in _FINAL)
     energies = energies * 1e-3
     absurd = sum_of(np.repeat(np.arange(len(counts)), counts), ~(np.abs(energies) <= _ABSURD), len(counts)) > 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cloudchamber.data.containers import Container, Jagged
 from cloudchamber.data.pdg import PDG_FEATURES, charge_and_flags
-from cloudchamber.data.reader import Reader, standard
+from cloudchamber.data.reader import Columns, Reader, of_event, of_particles, standard
 from cloudchamber.errors import BadFile
 from cloudchamber.events import Cloud, Feature, Label, Schema
 from cloudchamber.events.kinematics import momenta
@@ -57,31 +57,22 @@ def _recognises(container: Container) -> bool:
 def _read(container: Container, start: int, stop: int) -> Cloud:
     optional = [n for n in (_FLAVOUR, _WEIGHT) if _key(n) in container.keys]
     names = (*_CANDIDATE, _JET, _INDEX, _MASS, *optional)
-    columns = {n.removeprefix("Events/"): c for n, c in container.read(map(_key, names), start, stop, "pfnano").items()}
-    lists = {n: _list(container, n, c) for n, c in columns.items() if n != _WEIGHT}
-    jets_N, candidates_N = lists[_MASS].counts, lists["PFCands_pt"].counts
-    for prefix, counts in (("PFCands_", candidates_N), ("FatJetPFCands_", lists[_JET].counts), ("FatJet_", jets_N)):
-        for name, column in lists.items():
-            if name.startswith(prefix) and not np.array_equal(column.counts, counts):
-                at = start + int(np.argmax(column.counts != counts))
-                raise BadFile(f"{container.path}: branch {name!r} has another length in event {at} than the other {prefix}*")
-    jet_L = _global(container, _JET, lists[_JET], jets_N, start)
-    candidate_L = _global(container, _INDEX, lists[_INDEX], candidates_N, start)[np.argsort(jet_L, kind="stable")]
-    particles = {name: values[candidate_L].astype(np.float32) for name, values in _candidates(lists).items()}
-    events: dict[str, NDArray[Any]] = {"soft_drop_mass": lists[_MASS].values.astype(np.float32)}
-    if _FLAVOUR in columns:
-        flavour = lists[_FLAVOUR].values
+    columns = container.read([_key(n) for n in names], start, stop, "pfnano")
+    candidates_N, candidates = of_particles(container, columns, [_key(n) for n in _CANDIDATE], start)
+    links_N, links = of_particles(container, columns, [_key(n) for n in (_JET, _INDEX)], start)
+    jets_N, jets = of_particles(container, columns, [_key(n) for n in (_MASS, *optional) if n != _WEIGHT], start)
+    jet_L = _global(container, _JET, Jagged(links_N, links[_key(_JET)]), jets_N, start)
+    candidate_L = _global(container, _INDEX, Jagged(links_N, links[_key(_INDEX)]), candidates_N, start)
+    candidate_L = candidate_L[np.argsort(jet_L, kind="stable")]
+    particles = {name: values[candidate_L].astype(np.float32) for name, values in _candidates(candidates).items()}
+    events: dict[str, NDArray[Any]] = {"soft_drop_mass": jets[_key(_MASS)].astype(np.float32)}
+    if _FLAVOUR in optional:
+        flavour = jets[_key(_FLAVOUR)]
         events["hadron_flavour"] = np.where(np.isin(flavour, _FLAVOURS), np.searchsorted(_FLAVOURS, flavour), -1)
-    if _WEIGHT in columns:
-        events["weight"] = np.repeat(np.asarray(columns[_WEIGHT], dtype=np.float64), jets_N)
-    schema = _schema(_FLAVOUR in columns, _WEIGHT in columns)
+    if _WEIGHT in optional:
+        events["weight"] = np.repeat(of_event(container, columns, _key(_WEIGHT)).astype(np.float64), jets_N)
+    schema = _schema(_FLAVOUR in optional, _WEIGHT in optional)
     return Cloud.from_flat(np.bincount(jet_L, minlength=int(jets_N.sum())), particles, events, schema)
-
-
-def _list(container: Container, name: str, column: NDArray[Any] | Jagged) -> Jagged:
-    if not isinstance(column, Jagged):
-        raise BadFile(f"{container.path}: branch {name!r} has one number per event, expected a list")
-    return column
 
 
 def _global(container: Container, name: str, index: Jagged, sizes_N: NDArray[np.int64], start: int) -> NDArray[np.int64]:
@@ -97,9 +88,9 @@ def _global(container: Container, name: str, index: Jagged, sizes_N: NDArray[np.
     return np.asarray((np.cumsum(sizes_N) - sizes_N)[event_L] + index.values, dtype=np.int64)
 
 
-def _candidates(lists: dict[str, Jagged]) -> dict[str, NDArray[Any]]:
+def _candidates(values: Columns) -> dict[str, NDArray[Any]]:
     """(C,) momentum and features of every candidate, whether a jet has it or not."""
-    pt, eta, phi, mass, charge, code, d0, d0_err, dz, dz_err, puppi = (lists[n].values.astype(np.float64) for n in _CANDIDATE)
+    pt, eta, phi, mass, charge, code, d0, d0_err, dz, dz_err, puppi = (values[_key(n)].astype(np.float64) for n in _CANDIDATE)
     with np.errstate(over="ignore", invalid="ignore"):  # an absurd eta becomes infinite, and the border check names it
         found = momenta(pt, eta, phi, mass) | charge_and_flags(code, _OWN_CODES) | {"charge": charge}
     track = (d0_err >= 0) & (dz_err >= 0)

@@ -31,7 +31,7 @@ _SCHEMA = Schema(
 
 def _read(container: Container, start: int, stop: int) -> Cloud:
     keys = (*(f"hits/{n}" for n in ("hit_id", "x", "y", "z", *_DETECTOR)), "truth/hit_id", "truth/particle_id")
-    counts, values = of_particles(container, container.read(keys, start, stop, "trackml"), keys)
+    counts, values = of_particles(container, container.read(keys, start, stop, "trackml"), keys, start)
     if not np.array_equal(values["hits/hit_id"], values["truth/hit_id"]):
         raise BadFile(f"{container.path}: its hits and its truth are not in the same order of hit_id")
     particles = {name: np.zeros(int(counts.sum()), np.float32) for name in MOMENTUM}
