@@ -44,7 +44,7 @@ class Jets:
     @property
     def counts_N(self) -> NDArray[np.int64]:
         """(N,) particles of each jet."""
-        return self.data[np.arange(len(self))].counts
+        return self.data[self.data.everything].counts
 
     @property
     def offsets_N(self) -> NDArray[np.int64]:
@@ -54,7 +54,7 @@ class Jets:
     @property
     def label_N(self) -> NDArray[np.int64]:
         """(N,) class of each jet."""
-        return np.asarray(self.data[np.arange(len(self))].target(LABEL), dtype=np.int64)
+        return np.asarray(self.data[self.data.everything].target(LABEL), dtype=np.int64)
 
     @property
     def label(self) -> Label:

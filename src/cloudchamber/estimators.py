@@ -134,7 +134,7 @@ class _Estimator(BaseEstimator):
 
     def _rows(self, data: TrainingSet, label: Label) -> Rows:
         """Training and validation events, every class in both in proportion."""
-        values = data[np.arange(len(data))].target(label.name)
+        values = data[data.everything].target(label.name)
         known = np.flatnonzero(values >= 0 if label.classes else np.isfinite(values))
         order = known[np.random.default_rng(self.seed).permutation(len(known))]
         groups = [order[values[order] == c] for c in range(len(label.classes))] if label.classes else [order]

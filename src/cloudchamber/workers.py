@@ -47,7 +47,7 @@ def executor(workers: int = 1, cluster: str | None = None) -> Iterator[Executor 
 def in_order(pool: Executor | None, function: Callable[[Job], Result], jobs: Iterable[Job], *, ahead: int) -> Iterator[Result]:
     """The function of every job, in the order of the jobs; at most `ahead` of them are started before they are asked for.
 
-    Function and jobs must be importable by name and picklable. Raises what the function raises.
+    For other processes, function and jobs must be importable by name and picklable. Raises what the function raises.
     """
     if pool is None:
         yield from map(function, jobs)

@@ -101,7 +101,7 @@ def _rows(data: TrainingSet, seed: int) -> Rows:
 
     from cloudchamber.train.rows import Rows
 
-    labels = data[np.arange(len(data))].target("label")
+    labels = data[data.everything].target("label")
     classes = [np.flatnonzero(labels == c) for c in (0, 1)]
     end = LABELS * len(SEEDS)
     own = slice(LABELS * seed, LABELS * (seed + 1))

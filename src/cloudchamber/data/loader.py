@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from cloudchamber.data.order import Mixture, Selection, Shuffle, take
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput
 from cloudchamber.events.batch import Batch
+from cloudchamber.workers import in_order
 
 _T = TypeVar("_T")
 
@@ -41,11 +41,6 @@ class Loader:
             raise BadInput(f"{len(self.sources)} sources with shares {self.shares}: a mixture needs one share for each")
         if not 0 <= self.rank < self.ranks <= self.batch:
             raise BadInput(f"rank {self.rank} of {self.ranks} with {self.batch} events per step: no event would be left")
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps in which every event of a single source is seen at least once."""
-        return -(-sum(map(len, self.sources)) // self.batch)
 
     def rows_of(self, step: int) -> NDArray[np.int64]:
         """The events of step 0, 1, 2, ... that this rank sees: about batch / ranks rows of the training set."""
@@ -108,15 +103,5 @@ def prefetched(make: Callable[[int], _T], steps: Sequence[int], ahead: int) -> I
     if ahead == 0:
         yield from map(make, steps)
         return
-    waiting: deque[Future[_T]] = deque()
     with ThreadPoolExecutor(1) as thread:
-        try:
-            for step in steps:
-                waiting.append(thread.submit(make, step))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for job in waiting:
-                job.cancel()
+        yield from in_order(thread, make, steps, ahead=ahead + 1)

@@ -32,6 +32,15 @@ def take(rows: Selection, positions: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows.start + positions * rows.step if isinstance(rows, range) else rows[positions]
 
 
+def as_array(rows: Selection) -> NDArray[np.int64]:
+    """The rows one by one.
+
+    >>> as_array(range(3, 5)).tolist()
+    [3, 4]
+    """
+    return take(rows, np.arange(len(rows))) if isinstance(rows, range) else rows
+
+
 @dataclass(frozen=True)
 class Shuffle:
     """Every whole number below `n` once an epoch, each epoch in another order.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.data.identity import event_ids
-from cloudchamber.data.order import Selection, Shuffle, take
+from cloudchamber.data.order import Selection, Shuffle, as_array, take
 from cloudchamber.errors import BadInput, BadSchema
 from cloudchamber.events import Cloud, Label, Schema
 from cloudchamber.events.kinematics import event_features, leading, particle_features
@@ -109,8 +109,9 @@ class TrainingSet:
             return None
         return range(int(self.starts[members[0]]), int(self.starts[members[-1] + 1])) if members else range(0)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> Chosen:
+    def __getitem__(self, rows: Selection) -> Chosen:
         """Some events, in the order given; their records are read here, their particles when asked for."""
+        rows = as_array(rows)
         return Chosen(self, len(rows), tuple(self._by_part(rows)))
 
     def chunks(self, rows: Selection) -> Iterator[NDArray[np.int64]]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cloudchamber.data.cache import cached
-from cloudchamber.data.order import Selection, take
+from cloudchamber.data.order import Selection, as_array
 from cloudchamber.data.store import Store
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRecipe, BadRun
@@ -261,8 +261,9 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
     }
     predicting = [t for t in fitted.network.tasks if t.label is not None]
     if predicting:
-        test = take(rows.test, np.arange(len(rows.test)))
-        table = score_table(fitted.network, data, test, predicting[0], run=run.path.name, sha256=digest, fold="test")
+        table = score_table(
+            fitted.network, data, as_array(rows.test), predicting[0], run=run.path.name, sha256=digest, fold="test"
+        )
         table.write(run.path / "scores.parquet")
         summary |= {"classes": list(table.classes), "test": summarise(table)}
     return summary

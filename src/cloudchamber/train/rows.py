@@ -32,7 +32,7 @@ def split_rows(data: TrainingSet, recipe: Recipe) -> Rows:
     """
     rows = {name: data.split(name) for name in SPLITS}
     if rows["train"] is None:
-        fold_N = split_of(data[np.arange(len(data))].ids)
+        fold_N = split_of(data[data.everything].ids)
         rows = {name: np.flatnonzero(fold_N == i) for i, name in enumerate(SPLITS)}
     found = {name: members for name, members in rows.items() if members is not None and len(members)}
     if missing := [name for name in SPLITS if name not in found]:
