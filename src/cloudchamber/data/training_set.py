@@ -1,6 +1,6 @@
 """Training set: what a model reads, for every event at once. Parts side by side, in memory or memory-mapped."""
 
-# N event, B chosen event, T particle of any event, F particle column, G event column
+# N event, B chosen event, T particle of any event, S slot of a particle, F particle column, G event column
 
 from __future__ import annotations
 
@@ -188,20 +188,22 @@ class Chosen:
 
         Padding is 0; a feature that an event's part lacks is NaN in its particles.
         """
-        width = max(int(self.counts.max(initial=0)), 1) if width is None else width
-        padded = np.empty((self.size, width, len(self.data.particle_names)), dtype=np.float32)
+        longest = int(self.counts.max(initial=0))
+        width = max(longest, 1) if width is None else width
+        assert longest <= width
+        slots_SF = np.zeros((self.size * width, len(self.data.particle_names)), dtype=np.float32)
         for part, members, events_B in self.pieces:
             columns, flat = self.data.view(part).particle_columns, part.particles_TF
             # One contiguous copy per event beats one gather of rows: the particles of an event lie side by side.
             places = zip(members.tolist(), events_B["start"].tolist(), events_B["count"].tolist(), strict=True)
             for at, start, count in places:
+                first = at * width
                 if columns is None:
-                    padded[at, :count] = flat[start : start + count]
+                    slots_SF[first : first + count] = flat[start : start + count]
                 else:
-                    padded[at, :count] = np.nan
-                    padded[at, :count, columns] = flat[start : start + count].T
-                padded[at, count:] = 0
-        return padded
+                    slots_SF[first : first + count] = np.nan
+                    slots_SF[first : first + count, columns] = flat[start : start + count]
+        return slots_SF.reshape(self.size, width, -1)
 
     def _gather(self, read: Callable[[_View, NDArray[Any]], NDArray[Any]]) -> Any:
         values = [read(self.data.view(part), events_B) for part, _, events_B in self.pieces]
@@ -218,7 +220,7 @@ class _View:
     """How the columns of a part appear in the set. particle_columns: None if they are the set's own."""
 
     particle_columns: list[int] | None
-    column_places: list[int]
+    column_places: list[int] | None  # likewise
     width: int
     targets: Mapping[str, tuple[str, NDArray[np.int64] | None, float]]  # field, class index in the set, value if unknown
 
@@ -234,14 +236,18 @@ class _View:
             field = f"target-{own.index(label.name)}" if label.name in own else ""
             targets[label.name] = (field, index, -1 if label.classes else np.nan)
         same = part.particle_names == data.particle_names
+        same_columns = part.column_names == data.column_names
         return cls(
             particle_columns=None if same else [data.particle_names.index(n) for n in part.particle_names],
-            column_places=[data.column_names.index(n) for n in part.column_names],
+            column_places=None if same_columns else [data.column_names.index(n) for n in part.column_names],
             width=len(data.column_names),
             targets=targets,
         )
 
     def columns(self, events_B: NDArray[Any]) -> NDArray[np.float32]:
+        if self.column_places is None:
+            own: NDArray[np.float32] = events_B["columns"]
+            return own
         found = np.full((len(events_B), self.width), np.nan, dtype=np.float32)
         found[:, self.column_places] = events_B["columns"]
         return found
