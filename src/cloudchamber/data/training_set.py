@@ -130,7 +130,7 @@ class TrainingSet:
     def _by_part(self, rows: NDArray[np.int64]) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[Any]]]:
         """The parts that some rows lie in; where in `rows` their events are, and these events' records."""
         if len(self.parts) == 1 or len(rows) == 0:
-            yield self.parts[0], np.arange(len(rows)), self.parts[0].events_N[rows]
+            yield self.parts[0], np.arange(len(rows)), self.parts[0].events_N.take(rows)
             return
         part_B = np.searchsorted(self.starts, rows, side="right") - 1
         order = np.argsort(part_B, kind="stable")
@@ -138,7 +138,7 @@ class TrainingSet:
         for members in np.split(order, borders):
             number = int(part_B[members[0]])
             part = self.parts[number]
-            yield part, members, part.events_N[rows[members] - self.starts[number]]
+            yield part, members, part.events_N.take(rows[members] - self.starts[number])
 
 
 @dataclass(frozen=True)
