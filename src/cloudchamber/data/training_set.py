@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -83,11 +84,12 @@ class TrainingSet:
         self.starts = np.concatenate([[0], np.cumsum([len(p) for p in self.parts], dtype=np.int64)])
         if len(self) == 0:
             raise BadInput(f"{self.parts[0].schema.dataset!r} has no events" if self.parts else "a training set has no parts")
-        kinds = {id(p.schema): p for p in self.parts}.values()
-        self.particle_names = _union(p.particle_names for p in kinds)
-        self.column_names = _union(p.column_names for p in kinds)
-        self.schema = _joined([p.schema for p in kinds])
-        self._views = {id(p.schema): _View.of(p, self) for p in kinds}
+        kinds = {id(p.schema): p for p in self.parts}
+        self.particle_names = _union(p.particle_names for p in kinds.values())
+        self.column_names = _union(p.column_names for p in kinds.values())
+        self.schema = _joined([p.schema for p in kinds.values()])
+        self._views = [_View.of(p, self) for p in kinds.values()]
+        self._view_of_part = np.array([list(kinds).index(id(p.schema)) for p in self.parts])
 
     @classmethod
     def from_cloud(cls, cloud: Cloud, max_particles: int = 128) -> TrainingSet:
@@ -112,7 +114,8 @@ class TrainingSet:
     def __getitem__(self, rows: Selection) -> Chosen:
         """Some events, in the order given; their records are read here, their particles when asked for."""
         rows = as_array(rows)
-        return Chosen(self, len(rows), tuple(self._by_part(rows)))
+        part_B = np.searchsorted(self.starts, rows, side="right") - 1
+        return Chosen(self, len(rows), tuple(self._pieces(part_B, rows - self.starts[part_B])))
 
     def chunks(self, rows: Selection) -> Iterator[NDArray[np.int64]]:
         """The rows in pieces that fit in memory."""
@@ -123,22 +126,39 @@ class TrainingSet:
         """`size` of the rows at random (all of them if there are fewer), always the same ones."""
         return take(rows, Shuffle(len(rows), seed).at(0, min(size, len(rows))))
 
-    def view(self, part: Part) -> _View:
-        """How the columns of a part appear in this set."""
-        return self._views[id(part.schema)]
-
-    def _by_part(self, rows: NDArray[np.int64]) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[Any]]]:
-        """The parts that some rows lie in; where in `rows` their events are, and these events' records."""
-        if len(self.parts) == 1 or len(rows) == 0:
-            yield self.parts[0], np.arange(len(rows)), self.parts[0].events_N.take(rows)
+    def _pieces(self, part_B: NDArray[np.int64], own_B: NDArray[np.int64]) -> Iterator[_Piece]:
+        """Some events, given by part and row in it, by the schema of their parts."""
+        if len(self._views) == 1:
+            yield _Piece(self._views[0], np.arange(len(part_B)), part_B, self._records(part_B, own_B))
             return
-        part_B = np.searchsorted(self.starts, rows, side="right") - 1
+        view_B = self._view_of_part[part_B]
+        for number in np.unique(view_B):
+            members = np.flatnonzero(view_B == number)
+            records_B = self._records(part_B[members], own_B[members])
+            yield _Piece(self._views[number], members, part_B[members], records_B)
+
+    def _records(self, part_B: NDArray[np.int64], own_B: NDArray[np.int64]) -> NDArray[Any]:
+        """(B,) records of events in parts of one schema."""
         order = np.argsort(part_B, kind="stable")
-        borders = np.flatnonzero(np.diff(part_B[order])) + 1
-        for members in np.split(order, borders):
-            number = int(part_B[members[0]])
-            part = self.parts[number]
-            yield part, members, part.events_N.take(rows[members] - self.starts[number])
+        part_B = part_B[order]
+        borders = [0, *(np.flatnonzero(np.diff(part_B)) + 1).tolist(), len(order)]
+        if len(borders) == 2:
+            return self.parts[int(part_B[0]) if len(part_B) else 0].events_N.take(own_B)
+        records_B = np.empty(len(order), dtype=self.parts[int(part_B[0])].events_N.dtype)
+        for start, stop in pairwise(borders):
+            members = order[start:stop]
+            records_B[members] = self.parts[int(part_B[start])].events_N.take(own_B[members])
+        return records_B
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Chosen events whose parts have one schema: their places among the chosen, their parts, their records."""
+
+    view: _View
+    members: NDArray[np.int64]
+    part_B: NDArray[np.int64]
+    events_B: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -147,7 +167,7 @@ class Chosen:
 
     data: TrainingSet
     size: int
-    pieces: tuple[tuple[Part, NDArray[np.int64], NDArray[Any]], ...]  # part, places among the chosen, records
+    pieces: tuple[_Piece, ...]
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -192,26 +212,26 @@ class Chosen:
         width = max(longest, 1) if width is None else width
         assert longest <= width
         slots_SF = np.zeros((self.size * width, len(self.data.particle_names)), dtype=np.float32)
-        for part, members, events_B in self.pieces:
-            columns, flat = self.data.view(part).particle_columns, part.particles_TF
+        for piece in self.pieces:
+            columns = piece.view.particle_columns
             # One contiguous copy per event beats one gather of rows: the particles of an event lie side by side.
-            places = zip(members.tolist(), events_B["start"].tolist(), events_B["count"].tolist(), strict=True)
-            for at, start, count in places:
-                first = at * width
+            places = (piece.members * width, piece.part_B, piece.events_B["start"], piece.events_B["count"])
+            for slot, part, start, count in zip(*(p.tolist() for p in places), strict=True):
+                own = self.data.parts[part].particles_TF[start : start + count]
                 if columns is None:
-                    slots_SF[first : first + count] = flat[start : start + count]
+                    slots_SF[slot : slot + count] = own
                 else:
-                    slots_SF[first : first + count] = np.nan
-                    slots_SF[first : first + count, columns] = flat[start : start + count]
+                    slots_SF[slot : slot + count] = np.nan
+                    slots_SF[slot : slot + count, columns] = own
         return slots_SF.reshape(self.size, width, -1)
 
     def _gather(self, read: Callable[[_View, NDArray[Any]], NDArray[Any]]) -> Any:
-        values = [read(self.data.view(part), events_B) for part, _, events_B in self.pieces]
+        values = [read(piece.view, piece.events_B) for piece in self.pieces]
         if len(values) == 1:
             return np.ascontiguousarray(values[0])
         found = np.empty((self.size, *values[0].shape[1:]), dtype=np.result_type(*values))
-        for (_, members, _), own in zip(self.pieces, values, strict=True):
-            found[members] = own
+        for piece, own in zip(self.pieces, values, strict=True):
+            found[piece.members] = own
         return found
 
 
