@@ -35,7 +35,8 @@ from cloudchamber.data.store import write as write_store
 from cloudchamber.data.training_set import TrainingSet
 from inputs import pet2_columns
 
-TARGETS = {"omnilearned_0_workers": 300.0, "weaver": 10.0}
+# At least 100 times OmniLearned's loader and 10 times weaver's; 300 times the first is the goal.
+TARGETS = (("omnilearned_0_workers", 100.0), ("omnilearned_0_workers", 300.0), ("weaver", 10.0))
 BATCH = 64
 SEED = 0
 _OURS_EPOCHS = 20  # per repetition: a single one is over too soon to be timed
@@ -71,7 +72,7 @@ def main() -> None:
         "repetitions": repetitions,
         "ours_epochs": _OURS_EPOCHS,
     }
-    targets = [record.Target(f"ratio_to_{name}", ">=", bound) for name, bound in TARGETS.items()]
+    targets = [record.Target(f"ratio_to_{name}", ">=", bound) for name, bound in TARGETS]
     path = record.write(
         "load_speed",
         figures,

@@ -152,7 +152,7 @@ def _train(out: Path, recipe: Recipe, data: TrainingSet, rows: Rows) -> Path:
 
 
 def _summary(folders: Sequence[Path]) -> dict[str, Any]:
-    """AUCs by seed, and the steps in which fine-tuning reached the final validation loss of scratch."""
+    """AUCs by seed, and the steps in which fine-tuning reached the final and the best validation loss of scratch."""
     from cloudchamber.run import Run
     from cloudchamber.stats import paired, steps_to_reach
 
@@ -167,7 +167,7 @@ def _summary(folders: Sequence[Path]) -> dict[str, Any]:
             {
                 "scratch_steps": theirs.summary["steps"],
                 "scratch_final_val_loss": losses[-1],
-                "fine_tuned_steps": steps_to_reach(steps, curve_losses, losses[-1]),
+                "fine_tuned_steps_to_final": steps_to_reach(steps, curve_losses, losses[-1]),
                 "scratch_best_step": theirs.summary["best_step"],
                 "scratch_best_val_loss": min(losses),
                 "fine_tuned_steps_to_best": steps_to_reach(steps, curve_losses, min(losses)),
@@ -181,14 +181,14 @@ def _summary(folders: Sequence[Path]) -> dict[str, Any]:
         "seeds": list(SEEDS),
         "auc": {"fine_tuned": auc["fine-tuned"], "scratch": auc["scratch"]},
         "auc_difference": {"mean": difference.mean, "standard_error": difference.error},
-        "steps_to_scratch_final_loss": speed,
+        "steps_to_scratch_loss": speed,
     }
 
 
 def _tell(summary: dict[str, Any], report: Path) -> None:
     ours, theirs = summary["auc"]["fine_tuned"], summary["auc"]["scratch"]
-    for seed, a, b, speed in zip(summary["seeds"], ours, theirs, summary["steps_to_scratch_final_loss"], strict=True):
-        reached = speed["fine_tuned_steps"]
-        steps = f"in {reached} of {speed['scratch_steps']} steps" if reached else "never"
-        typer.echo(f"seed {seed}: AUC {a:.4f} fine-tuned, {b:.4f} scratch; scratch's final validation loss reached {steps}")
+    for seed, a, b, speed in zip(summary["seeds"], ours, theirs, summary["steps_to_scratch_loss"], strict=True):
+        reached = speed["fine_tuned_steps_to_best"]
+        steps = f"at step {reached}, scratch's own is {speed['scratch_best_step']}" if reached else "never"
+        typer.echo(f"seed {seed}: AUC {a:.4f} fine-tuned, {b:.4f} scratch; scratch's best validation loss reached {steps}")
     typer.echo(f"{summary['wall_s']:.0f} s. Report: {report}")

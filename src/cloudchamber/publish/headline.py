@@ -40,12 +40,9 @@ class Seed:
     seed: int
     figure: float
     of_reference: float
-    final_loss: float | None  # of the reference
+    best_loss: float | None  # the lowest validation loss of the reference
     steps: int | None  # to reach it; None: never
     steps_of_reference: int | None
-    best_loss: float | None  # the lowest of the reference: the harder target
-    steps_to_best: int | None
-    steps_of_reference_to_best: int | None
 
 
 def main_figure(arms: Sequence[Arm]) -> str:
@@ -81,7 +78,7 @@ def compared(seeds: Sequence[Seed], arm: str) -> Paired | None:
 def headline(
     arms: Sequence[Arm], figures: dict[str, list[dict[str, Any]]], seeds: Sequence[Seed], against: Arm | None
 ) -> Table:
-    """One column per arm: figures, paired difference to the reference, steps to reach the reference's final loss."""
+    """One column per arm: figures, paired difference to the reference, steps to reach the reference's best loss."""
     first, table = figures[arms[0].name][0], arms[0].tables[0]
     rows = [("Seeds", *(str(len(figures[arm.name])) for arm in arms))]
     for name in (n for n in _NAMES if all(f.get(n) is not None for runs in figures.values() for f in runs)):
@@ -94,15 +91,15 @@ def headline(
         better = main_figure(arms)
         differences = ("reference" if a is against else _difference(seeds, a.name, better) for a in arms)
         rows.append((f"{_NAMES[better]} difference, paired by seed", *differences))
-        rows.append((f"Steps to the final loss of {against.name}", *(_steps(seeds, a, against) for a in arms)))
+        rows.append((f"Steps to the best loss of {against.name}", *(_steps(seeds, a, against) for a in arms)))
     absent = absent_classes(arms)
     note = f" No ROC curve: no test event of some run is of class {', '.join(absent)}." if absent else ""
     return Table(("Test sample", *(arm.name for arm in arms)), tuple(rows), _caption(figures, against) + note)
 
 
 def seed_table(seeds: Sequence[Seed], name: str, against: Arm) -> Table:
-    """One row per arm and seed: the figure beside the reference's, and the steps to the reference's losses."""
-    columns = ("Arm", "Seed", _NAMES[name], "of reference", "difference", "its final loss", "steps", "its best loss", "steps")
+    """One row per arm and seed: the figure beside the reference's, and the steps to the reference's best loss."""
+    columns = ("Arm", "Seed", _NAMES[name], "of reference", "difference", "its best loss", "steps")
     rows = tuple(
         (
             s.arm,
@@ -110,16 +107,14 @@ def seed_table(seeds: Sequence[Seed], name: str, against: Arm) -> Table:
             f"{s.figure:.4f}",
             f"{s.of_reference:.4f}",
             f"{s.figure - s.of_reference:+.4f}",
-            _number(s.final_loss),
+            "" if s.best_loss is None else f"{s.best_loss:.4f}",
             _pair(s.steps, s.steps_of_reference),
-            _number(s.best_loss),
-            _pair(s.steps_to_best, s.steps_of_reference_to_best),
         )
         for s in seeds
     )
     caption = (
-        f"Seed by seed against {against.name}. Steps: the first validation at or below the reference's loss, for this arm and "
-        "for the reference itself."
+        f"Seed by seed against {against.name}. Steps: the first validation at or below the reference's best loss, for this "
+        "arm and for the reference itself."
     )
     return Table(columns, rows, caption)
 
@@ -162,7 +157,6 @@ def _seed(arm: str, run: RunRecord, other: RunRecord, name: str) -> Seed:
     assert run.scores is not None
     assert other.scores is not None
     ours, theirs = run.curve("val", "loss"), other.curve("val", "loss")
-    final = float(theirs.values[-1]) if len(theirs.values) else None
     best = float(theirs.values.min()) if len(theirs.values) else None
 
     def steps(curve: Any, target: float | None) -> int | None:
@@ -173,12 +167,9 @@ def _seed(arm: str, run: RunRecord, other: RunRecord, name: str) -> Seed:
         seed=run.info.seed,
         figure=summarise(run.scores)[name],
         of_reference=summarise(other.scores)[name],
-        final_loss=final,
-        steps=steps(ours, final),
-        steps_of_reference=steps(theirs, final),
         best_loss=best,
-        steps_to_best=steps(ours, best),
-        steps_of_reference_to_best=steps(theirs, best),
+        steps=steps(ours, best),
+        steps_of_reference=steps(theirs, best),
     )
 
 
@@ -206,7 +197,7 @@ def _steps(seeds: Sequence[Seed], arm: Arm, against: Arm) -> str:
     if arm is against:
         own = {s.seed: s.steps_of_reference for s in seeds if s.steps_of_reference is not None}
         return f"{np.median(list(own.values())):.0f}" if own else ""
-    shared = [s for s in seeds if s.arm == arm.name and s.final_loss is not None]
+    shared = [s for s in seeds if s.arm == arm.name and s.best_loss is not None]
     reached = [(s.steps, s.steps_of_reference) for s in shared if s.steps is not None and s.steps_of_reference]
     if len(reached) < len(shared):
         return f"reached in {len(reached)} of {len(shared)} seeds"
@@ -228,13 +219,9 @@ def _caption(figures: dict[str, list[dict[str, Any]]], against: Arm | None) -> s
     if against:
         text += (
             f" Differences are an arm minus {against.name}, mean over seeds with its standard error. Steps: median over seeds "
-            f"to the first validation at or below the last validation loss of {against.name}, which may get there earlier."
+            f"to the first validation at or below the lowest validation loss of {against.name}."
         )
     return text
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def _pair(ours: int | None, theirs: int | None) -> str:

@@ -106,7 +106,7 @@ def _facts(
     own = [s for s in seeds if s.arm == arm.name]
     ratios = [s.steps / s.steps_of_reference for s in own if s.steps is not None and s.steps_of_reference]
     if len(ratios) == result.n:
-        facts.append(Fact(f"{median(ratios):.2f}", f"of the steps that {against.name} takes to its final loss"))
+        facts.append(Fact(f"{median(ratios):.2f}", f"of the steps that {against.name} takes to its best loss"))
     return tuple(facts)
 
 
