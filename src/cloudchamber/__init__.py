@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cloudchamber.data import read
     from cloudchamber.errors import CloudchamberError
     from cloudchamber.estimators import Classifier, Regressor, embed
-    from cloudchamber.events import Cloud, Schema
+    from cloudchamber.events import Cloud, Schema, concatenate
     from cloudchamber.events.clustering import leading_jets
     from cloudchamber.simulate import simulate
     from cloudchamber.train.network import load
@@ -25,6 +25,7 @@ __all__ = [
     "CloudchamberError",
     "Regressor",
     "Schema",
+    "concatenate",
     "embed",
     "leading_jets",
     "load",
@@ -38,6 +39,7 @@ _PLACES = {
     "CloudchamberError": "cloudchamber.errors",
     "Regressor": "cloudchamber.estimators",
     "Schema": "cloudchamber.events",
+    "concatenate": "cloudchamber.events",
     "embed": "cloudchamber.estimators",
     "leading_jets": "cloudchamber.events.clustering",
     "load": "cloudchamber.train.network",
@@ -48,7 +50,9 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
-        raise AttributeError(f"module 'cloudchamber' has no attribute {name!r}")
+        from cloudchamber.errors import nearest
+
+        raise AttributeError(f"module 'cloudchamber' has no attribute {name!r}. Nearest: {nearest(name, __all__)}.")
     return getattr(importlib.import_module(_PLACES[name]), name)
 
 

@@ -18,13 +18,14 @@ from cloudchamber import recipe as recipes
 from cloudchamber.data import read
 from cloudchamber.data.check import Origin, check
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadInput
+from cloudchamber.errors import BadInput, BadWeights
 from cloudchamber.events import Cloud, Label
-from cloudchamber.nn.features import NamedFeatures, Norm
+from cloudchamber.nn.features import Norm
 from cloudchamber.nn.sizes import SIZES
 from cloudchamber.recipe import Adapt, Recipe, TaskSpec
-from cloudchamber.train.fit import fit
-from cloudchamber.train.network import Network, load_backbone
+from cloudchamber.train.fit import citations, fit
+from cloudchamber.train.network import Network, load_backbone, save
+from cloudchamber.train.network import load as load_network
 from cloudchamber.train.rows import Rows
 from cloudchamber.train.scoring import embeddings, predicting_task, scores
 from cloudchamber.train.weights import weights_folder
@@ -68,6 +69,8 @@ class _Estimator(BaseEstimator):
         self.new_features = new_features
         self.device = device
 
+    _classes: bool  # whether the target has classes
+
     @abstractmethod
     def _target(self, cloud: Cloud, y: ArrayLike | str) -> tuple[Label, NDArray[Any]]:
         """The label to learn and its (N,) values."""
@@ -90,12 +93,47 @@ class _Estimator(BaseEstimator):
             raise BadInput(f"the events have a column {label.name!r} that would tell the model its target; rename it")
         columns |= {schema.weight: cloud.events[schema.weight]} if schema.weight else {}
         data = TrainingSet.from_cloud(Cloud(cloud.particles, {**columns, label.name: values}, schema), self.max_particles)
-        fitted = fit(self._recipe(label), data, self._rows(data, label), device=self.device)
+        rows = self._rows(data, label)
+        fitted = fit(self._recipe(label), data, rows, device=self.device)
         self.network_: Network = fitted.network
         self.recipe_ = fitted.recipe
         self.progress_ = fitted.progress
         self.load_report_ = fitted.report
+        self.origin_ = {"dataset": schema.dataset, "events": len(rows.train)}
+        self.citation_, self.licence_ = tuple(citations(fitted.recipe, schema)), schema.licence
         return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted model as a weights folder: for `load`, and for `predict` and `evaluate` on the command line.
+
+        Raises BadInput if the folder is there already.
+        """
+        network = self._fitted()
+        if Path(folder).exists():
+            raise BadInput(f"{folder}: is there already. Give another folder, or remove it yourself.")
+        save(
+            network,
+            Path(folder),
+            data=self.origin_ | {"values": self._values()},
+            citation=self.citation_,
+            licence=self.licence_,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """A fitted model from what `save` or a run of finetune left. BadWeights if it predicts another kind of target."""
+        network = load_network(folder)
+        label = predicting_task(network).label
+        assert label is not None
+        assert network.config is not None
+        if bool(label.classes) != cls._classes:
+            raise BadWeights(f"{folder}: predicts {label.name!r}, which is {'a class' if label.classes else 'a number'}")
+        model = cls(folder, max_particles=network.max_particles)
+        model.network_ = network
+        model.citation_, model.licence_ = network.config.citation, network.config.licence
+        model.origin_ = {n: v for n, v in network.config.data.items() if n != "values"}
+        model._restore(label, network.config.data.get("values"))
+        return model
 
     def embed(self, X: Events) -> NDArray[np.float32]:
         """(N, E) vectors of the events from the adapted backbone."""
@@ -107,11 +145,22 @@ class _Estimator(BaseEstimator):
         return scores(self.network_, data, np.arange(len(data)), predicting_task(self.network_), self.device)
 
     def _bound(self, X: Events) -> TrainingSet:
-        if not hasattr(self, "network_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+        network = self._fitted()
         data = TrainingSet.from_cloud(_events(X), self.max_particles)
-        self.network_.bind(data)
+        network.bind(data)
         return data
+
+    def _fitted(self) -> Network:
+        if not hasattr(self, "network_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit or load first")
+        return self.network_
+
+    def _values(self) -> list[Any] | None:
+        """The values of y that the classes stand for."""
+        return None
+
+    def _restore(self, label: Label, values: list[Any] | None) -> None:
+        """Set what `fit` learned from y."""
 
     def _recipe(self, label: Label) -> Recipe:
         numbers = {"steps": self.steps, "learning_rate": self.learning_rate, "batch": self.batch, "checkpoints": 0}
@@ -160,6 +209,8 @@ class Classifier(ClassifierMixin, _Estimator):
     1
     """
 
+    _classes = True
+
     def _target(self, cloud: Cloud, y: ArrayLike | str) -> tuple[Label, NDArray[Any]]:
         if isinstance(y, str):
             known = cloud.schema.label(cloud.schema.resolve(y))
@@ -180,6 +231,13 @@ class Classifier(ClassifierMixin, _Estimator):
         index = np.searchsorted(present, values).astype(np.int64)
         known_class = np.isin(values, present)
         return Label(name=name, classes=self.class_names_), np.where(known_class, index, -1)
+
+    def _values(self) -> list[Any]:
+        return list(self.classes_.tolist())
+
+    def _restore(self, label: Label, values: list[Any] | None) -> None:
+        self.class_names_ = label.classes
+        self.classes_ = np.arange(len(label.classes)) if values is None else np.array(values)
 
     def predict_proba(self, X: Events) -> NDArray[np.float32]:
         """(N, C) probabilities of the classes in the order of classes_."""
@@ -211,6 +269,8 @@ class Classifier(ClassifierMixin, _Estimator):
 class Regressor(RegressorMixin, _Estimator):
     """A regressor of a number per event, adapted from pre-trained weights; it also gives the spread of each value."""
 
+    _classes = False
+
     def _target(self, cloud: Cloud, y: ArrayLike | str) -> tuple[Label, NDArray[Any]]:
         if isinstance(y, str):
             known = cloud.schema.label(cloud.schema.resolve(y))
@@ -237,19 +297,24 @@ class Regressor(RegressorMixin, _Estimator):
         return float(r2_score(truth, self.predict(cloud), sample_weight=sample_weight))
 
 
-def embed(weights: str | Path, X: Events, *, max_particles: int = 128, device: str = "cpu") -> NDArray[np.float32]:
-    """(N, E) vectors of events from pre-trained weights as they are; E is twice the width of their size."""
+def embed(
+    weights: str | Path,
+    X: Events,
+    *,
+    new_features: Sequence[str] = (),
+    max_particles: int = 128,
+    device: str = "cpu",
+) -> NDArray[np.float32]:
+    """(N, E) vectors of events from pre-trained weights as they are; E is twice the width of their size.
+
+    new_features: features that the weights do not know and that may be there all the same; they contribute nothing.
+    """
     _, backbone = load_backbone(weights_folder(weights))
     data = TrainingSet.from_cloud(_events(X), max_particles)
     for features, names in ((backbone.particle, data.particle_names[2:]), (backbone.column, data.column_names)):
-        _bind_known(features, names)
+        features.add(dict.fromkeys(features.match(names, new_features).new, Norm()))
+        features.bind(names)
     return embeddings(backbone, data, np.arange(len(data)), device)
-
-
-def _bind_known(features: NamedFeatures, names: Sequence[str]) -> None:
-    """Bind, with zero embeddings for features of the vocabulary that the weights have not seen."""
-    features.add(dict.fromkeys(features.match(names).new, Norm()))
-    features.bind(names)
 
 
 def _events(X: Events) -> Cloud:

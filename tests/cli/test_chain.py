@@ -77,6 +77,9 @@ def test_the_chain_from_file_to_report(folder, monkeypatch):
     figures = json.loads(cloudchamber("evaluate", "tuned", "jets.h5", "--json", cwd=folder).stdout)
     assert figures["n"] == len(test)  # the test split alone: the rest was trained on
     assert figures["auc"] == pytest.approx(run.summary["test"]["auc"], abs=1e-6)
+    copy = cloudchamber("evaluate", "tuned", "store", "--json", cwd=folder)  # the same events in another format
+    assert json.loads(copy.stdout)["auc"] == pytest.approx(figures["auc"])
+    assert f"using the {len(test)} of their test split" in copy.stderr
     cloudchamber("report", "tuned", "-o", "page.html", cwd=folder)
     assert "<img" in (page := (folder / "page.html").read_text()) or "<svg" in page
     assert 'src="http' not in page

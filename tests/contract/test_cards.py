@@ -367,3 +367,11 @@ def test_a_wrong_collection_says_which_entry_to_edit(old, new, words, tmp_path):
     (tmp_path / "card.yaml").write_text(CARD.replace(old, new, 1))
     with pytest.raises((BadCard, BadFile), match=words):
         data.read(two_kinds(tmp_path / "x.root"), tmp_path / "card.yaml")
+
+
+def test_a_class_that_yaml_takes_for_a_truth_value_has_to_be_quoted(tmp_path):
+    text = (CARDS / "quark_gluon_padded.yaml").read_text()
+    start = text.index("classes: [")
+    (tmp_path / "card.yaml").write_text(f"{text[:start]}classes: [no, yes]{text[text.index(']', start) + 1 :]}")
+    with pytest.raises(BadCard, match=r"classes.*False is no name.*quotes"):
+        load(tmp_path / "card.yaml")

@@ -10,7 +10,7 @@ from tests.toy import FEATURES, toy_cloud
 import cloudchamber as cc
 from cloudchamber.data import store
 from cloudchamber.errors import BadInput, BadSchema, BadWeights
-from cloudchamber.events import Feature
+from cloudchamber.events import Cloud, Feature
 
 # scikit-learn's own checks that need no array X. The others pass (n_samples, n_features) arrays to fit; an event is
 # a set of particles of any number, so such an array has no meaning here, and fit refuses it with BadInput.
@@ -116,9 +116,9 @@ def test_what_cannot_be_learned_is_said(cloud):
 
 
 def test_events_with_another_feature_than_in_training_are_refused(fitted):
-    with pytest.raises(BadWeights, match="'charge'"):
+    with pytest.raises(BadWeights, match="the data lack charge"):
         fitted.predict(toy_cloud(10, features=()))
-    with pytest.raises(BadWeights, match="puppi"):
+    with pytest.raises(BadWeights, match="have puppi besides"):
         fitted.predict(toy_cloud(10, features=(*FEATURES, "puppi")))
 
 
@@ -149,3 +149,38 @@ def test_an_array_target_does_not_leak_through_a_column_of_its_name(cloud):
     leaky = cloud.with_columns(schema, target=cloud.labels["label"].astype(float))
     with pytest.raises(BadInput, match="target"):
         cc.Classifier("xs", **FAST).fit(leaky, cloud.labels["label"])
+
+
+@pytest.mark.parametrize("y", ["label", "array"])
+def test_a_saved_model_is_loaded_as_it_was(y, cloud, tmp_path):
+    target = "label" if y == "label" else np.where(cloud.labels["label"] == 1, "signal", "background")
+    model = cc.Classifier("xs", **FAST | {"steps": 3}).fit(cloud, target)
+    model.save(tmp_path / "model")
+    again = cc.Classifier.load(tmp_path / "model")
+    assert again.class_names_ == model.class_names_
+    assert again.classes_.tolist() == model.classes_.tolist()
+    assert np.array_equal(again.predict_proba(cloud), model.predict_proba(cloud))
+    with pytest.raises(BadInput, match="is there already"):
+        model.save(tmp_path / "model")
+    with pytest.raises(BadWeights, match="which is a class"):
+        cc.Regressor.load(tmp_path / "model")
+
+
+def test_a_saved_regressor_is_loaded_as_it_was(cloud, tmp_path):
+    model = cc.Regressor("xs", **FAST | {"steps": 3}).fit(cloud, np.log(cloud.counts))
+    model.save(tmp_path / "model")
+    assert np.array_equal(cc.Regressor.load(tmp_path / "model").predict(cloud), model.predict(cloud))
+
+
+def test_a_model_of_jets_refuses_whole_events(cloud, fitted):
+    events = Cloud(cloud.particles, cloud.events, cloud.schema.model_copy(update={"frame": "collider"}))
+    with pytest.raises(BadWeights, match=r"in frame 'jet', .* in frame 'collider'.*leading_jets"):
+        fitted.predict(events)
+
+
+def test_unknown_features_may_be_embedded_if_they_are_named(cloud):
+    schema = cloud.schema.model_copy(update={"columns": (Feature(name="odd"),)})
+    events = cloud.with_columns(schema, odd=np.ones(len(cloud)))
+    with pytest.raises(BadWeights, match="--new-feature odd"):
+        cc.embed("xs", events)
+    assert np.array_equal(cc.embed("xs", events, new_features=("odd",)), cc.embed("xs", cloud))

@@ -9,7 +9,8 @@ from cloudchamber import recipe as recipes
 from cloudchamber.data import store
 from cloudchamber.data.loader import Loader, make_batch
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadRecipe
+from cloudchamber.errors import BadInput, BadRecipe
+from cloudchamber.events import Cloud
 from cloudchamber.recipe import Optimisation, TaskSpec
 from cloudchamber.train import fit
 from cloudchamber.train.checkpoint import State
@@ -167,3 +168,15 @@ def test_events_without_a_target_stay_if_a_task_needs_none(tmp_path, monkeypatch
     for tasks, kept in (((CLASSIFY,), known), ((CLASSIFY, TaskSpec(task="mask")), made.count("train"))):
         recipe = mixed_recipe([made], tasks)
         assert len(split_rows(fit.open_data(recipe), recipe).train) == kept
+
+
+def test_events_without_a_target_are_counted_and_one_class_is_nothing_to_learn():
+    cloud = toy_cloud(300)
+    label = cloud.labels["label"].copy()
+    label[:120] = -1
+    data = TrainingSet.from_cloud(Cloud(cloud.particles, {**cloud.events, "label": label}, cloud.schema))
+    recipe = recipes.make({"name": "toy", "adapt": "scratch", "tasks": (CLASSIFY,)})
+    assert split_rows(data, recipe).left_out == 120
+    alone = TrainingSet.from_cloud(cloud[cloud.labels["label"] == 1])
+    with pytest.raises(BadInput, match=r"only one class of 'label' \(wide\)"):
+        fit.fit(recipe, alone, split_rows(alone, recipe))

@@ -19,20 +19,18 @@ def evaluate(
 ) -> None:
     """Measure a trained model on labelled events: accuracy, AUC, rejection, calibration, or bias and resolution.
 
-    Of a store or file that the model was trained on, only the test split is used; of others, all events.
+    Of events that the model may have been trained on, only the test split is used; of others, all.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from cloudchamber.data.store import SPLITS
-    from cloudchamber.run import Run, file_hash
     from cloudchamber.stats import summarise
-    from cloudchamber.train.scoring import score_run
+    from cloudchamber.train.scoring import score_run, unseen
 
     table = score_run(run, data, card=card, task=task, device=device)
-    seen = Run.open(run).info["parents"] if (run / "run.json").is_file() else []
-    if {file_hash(p) for p in data} & {p["sha256"] for p in seen}:
-        table = table.of_fold(SPLITS.index("test"))
+    events = len(table)
+    table = unseen(run, data, table)
+    if len(table) < events:
         typer.echo(f"the model was trained on these events: using the {len(table):,} of their test split", err=True)
     figures = summarise(table)
     if as_json:

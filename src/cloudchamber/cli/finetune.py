@@ -39,6 +39,7 @@ def finetune(  # typer reads the options in this order
     from cloudchamber import recipe as recipes
     from cloudchamber.cli.progress import training_bar
     from cloudchamber.publish.report import write_report
+    from cloudchamber.run import Run
     from cloudchamber.train import fit
 
     recipe = recipes.make(
@@ -69,6 +70,8 @@ def finetune(  # typer reads the options in this order
             fitted = fit.fit_run(recipe, out, kind="finetune", arm=arm, data=events, device=device, on_record=on_record)
     if fitted.report is not None:
         typer.echo(str(fitted.report))
+    if without := Run.open(out).summary["without_target"]:
+        typer.echo(f"{without:,} events have no known {target!r} and were left out")
     write_report([out], out / "report.html", title=f"{arm.capitalize()}: {', '.join(p.name for p in data)}")
     typer.echo(f"{out}: best validation loss {fitted.progress.best_loss:.4f} at step {fitted.progress.best_step}")
     typer.echo(f"report: {out / 'report.html'}")

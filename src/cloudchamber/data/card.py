@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
@@ -96,6 +96,14 @@ class Target(_Document):
     values: tuple[int, ...] = ()
     unit: str = "1"
     description: str = ""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        for name in value if isinstance(value, (list, tuple)) else ():
+            if not isinstance(name, str):
+                raise ValueError(f"{name!r} is no name; YAML takes no, yes and numbers for values: put it in quotes")  # noqa: TRY004
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -33,6 +33,9 @@ class Labels(Mapping[str, "NDArray[Any]"]):
     def __len__(self) -> int:
         return len(self._columns)
 
+    def __repr__(self) -> str:
+        return f"<Labels {', '.join(self._columns) or 'none'}>"
+
 
 @dataclass(frozen=True, repr=False)
 class Cloud:
@@ -78,6 +81,8 @@ class Cloud:
 
     def __getitem__(self, key: Any) -> Cloud:
         """The events selected by a slice, a boolean mask of length N, or an integer array."""
+        if isinstance(key, str):
+            raise TypeError(f"a cloud is indexed by events. For {key!r}: .particles[NAME], .events[NAME] or .labels[NAME].")
         if isinstance(key, (int, np.integer)):
             key = slice(key, key + 1 or None)
         elif not isinstance(key, slice):

@@ -103,23 +103,21 @@ class NamedFeatures(nn.Module):
             if name not in VOCABULARY and name not in allowed:
                 raise BadWeights(
                     f"the data have feature {name!r}, the weights do not know it. Nearest known: {nearest(name, self.names)}. "
-                    f"If it was renamed, give it the known name in the card; if it is new, name it in new_features."
+                    "If one of these is the same quantity, give it that name in the card; if it is new, name it in "
+                    f"new_features (--new-feature {name}): it then starts with an embedding of zero."
                 )
         return Match(tuple(n for n in data_names if n in self.names), missing, new)
 
     def require(self, data_names: Sequence[str]) -> None:
         """Raise BadWeights unless the data have exactly the features that the module was trained with."""
         trained = self.trained or self.names
-        for name in trained:
-            if name not in data_names:
-                raise BadWeights(
-                    f"the data lack feature {name!r}, which the model was trained with. Nearest: {nearest(name, data_names)}."
-                )
-        for name in data_names:
-            if name not in trained:
-                raise BadWeights(
-                    f"the data have feature {name!r}, the model was not trained with it. Nearest: {nearest(name, self.names)}."
-                )
+        lacking, unknown = ([n for n in a if n not in b] for a, b in ((trained, data_names), (data_names, trained)))
+        if lacking or unknown:
+            what = [f"lack {', '.join(lacking)}"] * bool(lacking) + [f"have {', '.join(unknown)} besides"] * bool(unknown)
+            raise BadWeights(
+                f"the model was trained with {', '.join(trained)}; the data {' and '.join(what)}. A trained model reads the "
+                "features of its training: read the data with a card that gives these, or adapt the weights to data like these."
+            )
 
     def add(self, norms: Mapping[str, Norm]) -> None:
         """Add features with zero embeddings."""

@@ -24,7 +24,7 @@ from cloudchamber.train.checkpoint import Progress
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
-from cloudchamber.train.rows import Rows, class_counts, loader_of, split_rows, weight_scale
+from cloudchamber.train.rows import Rows, class_counts, loader_of, require_classes, split_rows, weight_scale
 from cloudchamber.train.scoring import checked_device, score_table
 from cloudchamber.train.weights import read_config, weights_folder
 
@@ -113,6 +113,9 @@ class Prepared:
 def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     """Resolve the recipe and build its network; everything that can be refused is refused here."""
     recipe = resolve(recipe, data, rows.train)
+    for spec in recipe.tasks:
+        if spec.task == "classify" and spec.target:
+            require_classes(data, rows.train, spec.target)
     scale = weight_scale(data, rows.train)
     generator = torch.Generator().manual_seed(recipe.seed)
     if recipe.adapt == "scratch":
@@ -178,7 +181,7 @@ def fit_run(
         target=target.target if target else None,
         simulated=schema.simulated,
         data=list(recipe.data) or [schema.dataset],
-        citations=_citations(recipe, schema),
+        citations=citations(recipe, schema),
         recipe_sha256=recipe.sha256,
     )
     (out / "recipe.yaml").write_text(recipe.to_yaml())
@@ -225,7 +228,7 @@ def _parents(recipe: Recipe) -> tuple[Path, ...]:
     return (*(p for p in (*map(Path, recipe.data), *card) if p.exists()), *weights)
 
 
-def _citations(recipe: Recipe, schema: Schema) -> list[str]:
+def citations(recipe: Recipe, schema: Schema) -> list[str]:
     """What the data and the weights are owed, each once."""
     weights = () if recipe.weights is None else read_config(weights_folder(recipe.weights)).citation
     return list(dict.fromkeys([*schema.citation, *weights]))
@@ -234,7 +237,7 @@ def _citations(recipe: Recipe, schema: Schema) -> list[str]:
 def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
     fitted = _train(ready, data, rows, run, device, on_record)
     described = description(data, rows, fitted.progress.jets)
-    owed, licence = _citations(ready.recipe, data.schema), data.schema.licence
+    owed, licence = citations(ready.recipe, data.schema), data.schema.licence
     digest = save(fitted.network, run.path / "model", data=described, citation=owed, licence=licence)
     run.finish(_summary(run, fitted, data, rows, digest))
     return fitted
@@ -255,6 +258,7 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         "best_step": progress.best_step,
         "batch": min(recipe.optimisation.batch, len(rows.train)),
         "train_jets": len(rows.train),
+        "without_target": rows.left_out,
         "jets_seen": progress.jets,
         "wall_s": round(progress.seconds, 2),
         "val_loss": progress.best_loss,

@@ -37,10 +37,16 @@ class LoadReport:
     column: Match
     heads: tuple[str, ...]
     origin: str
+    frames: tuple[str, str]  # of the weights' training and of the data; "" if the weights do not say
 
     def __str__(self) -> str:
         lines = [f"weights: {self.origin}", f"particle features: {self.particle}", f"event features: {self.column}"]
-        return "\n".join([*lines, f"heads at random start: {', '.join(self.heads) or 'none'}"])
+        lines.append(f"heads at random start: {', '.join(self.heads) or 'none'}")
+        trained, given = self.frames
+        if trained and trained != given:
+            hint = "; whole events can be read as jets: leading_jets" if (trained, given) == ("jet", "collider") else ""
+            lines.append(f"frame: the weights were trained in {trained!r}, the data are in {given!r}{hint}")
+        return "\n".join(lines)
 
 
 class Network(nn.Module):
@@ -53,6 +59,7 @@ class Network(nn.Module):
         self.heads = nn.ModuleDict({t.key: t for t in tasks})
         self.max_particles = max_particles
         self.config: WeightsConfig | None = None
+        self.frame = ""  # of the events that it was trained on
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -65,7 +72,15 @@ class Network(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     def bind(self, data: TrainingSet) -> None:
-        """Connect the columns of a training set with the features of the model; BadWeights for an unknown one."""
+        """Connect the columns of a training set with the features of the model.
+
+        Raises BadWeights unless the data have the features and the frame that the model was trained with.
+        """
+        if self.frame not in ("", data.schema.frame):
+            raise BadWeights(
+                f"the model was trained on events in frame {self.frame!r}, {data.schema.dataset!r} is in frame "
+                f"{data.schema.frame!r}. Read the events as those of the training, such as whole events as their leading_jets."
+            )
         self.backbone.particle.require(data.particle_names[2:])
         self.backbone.column.require(data.column_names)
         self.backbone.particle.bind(data.particle_names[2:])
@@ -131,7 +146,8 @@ def adapt_network(
     with _seeded(generator):
         network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
     _bind_for_training(network, data)
-    return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})")
+    frames = (str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame)
+    return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})", frames)
 
 
 def make_tasks(specs: Sequence[TaskSpec], schema: Schema, backbone: Backbone) -> list[Task]:
@@ -160,7 +176,7 @@ def save(
         tasks=tuple(t.spec for t in network.tasks),
         labels=tuple(t.label for t in network.tasks if t.label is not None),
         max_particles=network.max_particles,
-        data=dict(data),
+        data={**data, "frame": network.frame},
         citation=tuple(citation),
         licence=licence,
         sha256=digest,
@@ -184,6 +200,7 @@ def load(name: str | Path) -> Network:
     network = Network(config.size, backbone, tasks, config.max_particles)
     _fill(network, tensors, folder)
     network.config = config
+    network.frame = str(config.data.get("frame", ""))
     return network.eval()
 
 
@@ -232,6 +249,7 @@ def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:
 def _bind_for_training(network: Network, data: TrainingSet) -> None:
     network.backbone.particle.trained = data.particle_names[2:]
     network.backbone.column.trained = data.column_names
+    network.frame = data.schema.frame
     network.bind(data)
 
 

@@ -16,12 +16,16 @@ from cloudchamber.recipe import Recipe
 
 @dataclass(frozen=True)
 class Rows:
-    """The events of a training set that train, validate and test. mixture: those that train, by source, if it has any."""
+    """The events of a training set that train, validate and test.
+
+    mixture: those that train, by source, if it has any. left_out: how many events have no known target.
+    """
 
     train: Selection
     val: Selection
     test: Selection
     mixture: tuple[Selection, ...] = ()
+    left_out: int = 0
 
 
 def split_rows(data: TrainingSet, recipe: Recipe) -> Rows:
@@ -39,10 +43,12 @@ def split_rows(data: TrainingSet, recipe: Recipe) -> Rows:
         raise BadInput(f"{data.schema.dataset!r}: no event falls into the split {missing[0]!r}; {len(data)} events are too few")
     names = tuple(data.schema.resolve(t.target) for t in recipe.tasks if t.target)
     needed = names if len(names) == len(recipe.tasks) else ()
+    before = sum(map(len, found.values()))
     found = {name: _with_target(data, members, needed) for name, members in found.items()}
+    left_out = before - sum(map(len, found.values()))
     if recipe.train_events is not None:
         found["train"] = data.sample(found["train"], recipe.train_events)
-    return Rows(**found, mixture=_sources(data, recipe, needed) if recipe.mixture else ())
+    return Rows(**found, mixture=_sources(data, recipe, needed) if recipe.mixture else (), left_out=left_out)
 
 
 def loader_of(recipe: Recipe, rows: Rows) -> Loader:
@@ -54,6 +60,20 @@ def loader_of(recipe: Recipe, rows: Rows) -> Loader:
         shares = shares_of([len(r) for r in sources], recipe.mixture.weights, recipe.mixture.temperature)
     batch = min(recipe.optimisation.batch, len(rows.train))
     return Loader(sources, batch, recipe.seed, shares, recipe.shuffle_block)
+
+
+def require_classes(data: TrainingSet, rows: Selection, name: str) -> None:
+    """Raise BadInput unless the events are of two classes of a label at least: one class is nothing to learn."""
+    seen: set[int] = set()
+    for chunk in data.chunks(rows):
+        seen |= set(np.unique(data[chunk].target(name)).tolist()) - {-1}
+        if len(seen) > 1:
+            return
+    present = [data.schema.label(name).classes[i] for i in seen]
+    raise BadInput(
+        f"{data.schema.dataset!r}: the training events have only one class of {name!r} ({', '.join(present) or 'none'}); "
+        "two are needed"
+    )
 
 
 def class_counts(data: TrainingSet, rows: Selection) -> dict[str, dict[str, int]]:

@@ -20,6 +20,7 @@ from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadWeights
 from cloudchamber.events import Label
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
+from cloudchamber.run import Run, file_hash
 from cloudchamber.stats import ScoreTable
 from cloudchamber.tasks.base import Task
 from cloudchamber.train.events import read_events
@@ -64,6 +65,20 @@ def score_run(
     chosen = predicting_task(network, task)
     digest = network.config.sha256 if network.config else ""
     return score_table(network, data, np.arange(len(data)), chosen, run=run.name, sha256=digest, embed=embed, device=device)
+
+
+def unseen(run: Path, paths: Sequence[Path], table: ScoreTable) -> ScoreTable:
+    """The events of a table that the model of a run was not trained on.
+
+    All of them, unless the files are those of the training or any event is in the run's own test sample: then those of
+    the test split. A split is a hash of the event, so copies in other files and formats count as the same events.
+    """
+    if not (run / "run.json").is_file():
+        return table
+    parents = {p["sha256"] for p in Run.open(run).info["parents"]}
+    own = ScoreTable.read(run / "scores.parquet").event_id if (run / "scores.parquet").is_file() else np.empty(0, np.uint64)
+    same = bool(parents & {file_hash(p) for p in paths}) or bool(np.isin(table.event_id, own).any())
+    return table.of_fold(SPLITS.index("test")) if same else table
 
 
 def checked_device(name: str) -> str:
