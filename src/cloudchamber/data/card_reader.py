@@ -109,8 +109,8 @@ class _Block:
         form = self.card.form
         with np.errstate(over="ignore", invalid="ignore"):  # absurd angles become infinite, and the border check names them
             particles = _momenta(form, [values[n].astype(np.float64) for n in form])
-        particles |= {n: v for n, v in values.items() if n not in KINEMATIC}
-        particles = {n: v.astype(np.float32) for n, v in particles.items()}
+            particles |= {n: v for n, v in values.items() if n not in KINEMATIC}
+            particles = {n: v.astype(np.float32) for n, v in particles.items()}
         events = {n: _convert(self._events(s.column, n, s.index), s) for n, s in self.card.columns.items() if s.column}
         events |= {n: np.full(len(self.numbers), s.value) for n, s in self.card.columns.items() if s.value is not None}
         events |= {n: self._label(n, t) for n, t in self.card.labels.items()}

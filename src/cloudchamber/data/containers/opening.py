@@ -26,6 +26,8 @@ def open_container(path: Path) -> Container:
     Raises BadFile if it is missing, empty, a Git LFS pointer, damaged, or neither ROOT, HDF5, Parquet nor npz.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise BadFile(f"{path}: is a pipe, socket or device, which cannot be read twice. Copy its content to a file.")
         with path.open("rb") as stream:
             head = stream.read(len(_POINTER))
     except OSError as error:

@@ -28,6 +28,7 @@ _CLASSES: dict[str, tuple[str, ...]] = {
     "cms_bsm": tuple(f"cms_bsm_{i}" for i in range(8)),  # 202 to 209, the last of the 210
 }
 _COLUMNS = ("deta", "dphi", "log_pt", "log_energy", "omnilearned_pid", "d0", "d0_err", "dz", "dz_err")
+_MOST_CLASSES = 10_000  # JetClass-II, the data set with the most, has 188
 _WIDTHS = (4, 5, 9)  # kinematics; with particle code; with impact parameters
 _NEARLY_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1: tanh of 8.7 mm
 _PID = Feature(name="omnilearned_pid", kind="integer", description="particle code in the data set's own vocabulary")
@@ -52,9 +53,9 @@ def _read(container: Container, start: int, stop: int) -> Cloud:
     particles = _particles({name: data_NPF[..., i][real] for i, name in enumerate(_COLUMNS[:width])})
     event_columns = _globals(np.asarray(columns["global"])) if has_global else {}
     classes, shift = _numbering(container)
-    label = class_index(
-        container, "pid", np.asarray(columns["pid"]).astype(np.int64) - shift, len(classes), np.arange(start, stop)
-    )
+    pid = np.asarray(columns["pid"])
+    pid = pid if pid.dtype.kind == "f" else pid.astype(np.int64)
+    label = class_index(container, "pid", pid - shift, len(classes), np.arange(start, stop))
     schema = Schema(
         dataset=f"OmniLearned {_data_set(container)}",
         frame="jet",
@@ -95,7 +96,10 @@ def _numbering(container: Container) -> tuple[tuple[str, ...], int]:
     if name in _CLASSES:
         return _CLASSES[name], _SHIFTS[name]
     labels = np.asarray(container.read(("pid",), 0, container.rows("pid"), "omnilearned")["pid"])
-    return tuple(f"{name}_{i}" for i in range(int(labels.max(initial=0)) + 1)), 0
+    last = labels.max(initial=0)
+    if not last < _MOST_CLASSES:
+        raise BadFile(f"{container.path}: label 'pid' goes up to {last}, expected a class below {_MOST_CLASSES}")
+    return tuple(f"{name}_{i}" for i in range(int(last) + 1)), 0
 
 
 def _data_set(container: Container) -> str:
