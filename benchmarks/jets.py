@@ -27,6 +27,7 @@ _TOY_SIGMA = 0.41  # of ln multiplicity: 64 jets of mean multiplicity 45 then ha
 class Jets:
     """A training set and the four-vectors of its particles, in its order: momentum_T4 is px, py, pz, energy [GeV]."""
 
+    cloud: Cloud
     data: TrainingSet
     momentum_T4: NDArray[np.float32]
 
@@ -35,15 +36,25 @@ class Jets:
         """The `max_particles` leading particles of each jet."""
         kept = kinematics.leading(cloud, max_particles)
         momentum_T4 = np.stack([kept.flat(n) for n in MOMENTUM], axis=1).astype(np.float32)
-        return cls(TrainingSet.from_cloud(cloud, max_particles), momentum_T4)
+        return cls(cloud, TrainingSet.from_cloud(cloud, max_particles), momentum_T4)
 
     def __len__(self) -> int:
         return len(self.data)
 
     @property
+    def counts_N(self) -> NDArray[np.int64]:
+        """(N,) particles of each jet."""
+        return self.data[self.data.everything].counts
+
+    @property
+    def offsets_N(self) -> NDArray[np.int64]:
+        """(N + 1,) first particle of each jet, and the end."""
+        return np.concatenate([[0], np.cumsum(self.counts_N)])
+
+    @property
     def label_N(self) -> NDArray[np.int64]:
         """(N,) class of each jet."""
-        return np.asarray(self.data.targets[LABEL], dtype=np.int64)
+        return np.asarray(self.data[self.data.everything].target(LABEL), dtype=np.int64)
 
     @property
     def label(self) -> Label:
@@ -52,11 +63,11 @@ class Jets:
 
     def column(self, name: str) -> NDArray[np.float32]:
         """(T,) one particle column of the training set."""
-        return np.asarray(self.data.particles_TF[:, self.data.particle_names.index(name)])
+        return np.asarray(self.data.parts[0].particles_TF[:, self.data.particle_names.index(name)])
 
     def describe(self) -> dict[str, Any]:
         """What a result says about the jets it was measured on."""
-        counts = self.data.counts_N
+        counts = self.counts_N
         return {
             "dataset": self.data.schema.dataset,
             "jets": len(self),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cloudchamber.data.loader import Loader, micro_batches
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.train import loop
 from cloudchamber.train.checkpoint import State
@@ -23,10 +24,10 @@ class Ours:
     def __init__(self, jets: Jets, size: str, seed: int = 0, *, schedule: Schedule):
         generator = torch.Generator().manual_seed(seed)
         spec = TaskSpec(task="classify", target=LABEL)
-        self.network = new_network(size, jets.data, [spec], int(jets.data.counts_N.max()), generator)
-        rows = np.arange(len(jets))
+        self.network = new_network(size, jets.data, [spec], int(jets.counts_N.max()), generator)
         optimisation, steps, peak = schedule.optimisation, schedule.steps, schedule.peak
-        self.training = Training(jets.data, rows, rows[:0], optimisation, steps, peak, seed)
+        loader = Loader((jets.data.everything,), optimisation.batch, seed)
+        self.training = Training(jets.data, loader, np.empty(0, np.int64), optimisation, steps, peak, seed)
         optimiser = make_optimiser(self.network, optimisation, peak)
         self.state = State(self.network, optimiser, Average(self.network, optimisation.ema))
         self.network.train()
@@ -38,7 +39,8 @@ class Ours:
 
     def train_step(self, rows: NDArray[np.int64], step: int) -> float:
         """Train once on the jets `rows`; mean loss."""
-        return loop.train_step(self.state, self.training, rows, step)["loss"]
+        batches = list(micro_batches(self.training.data, rows, self.training.max_tokens))
+        return loop.train_step(self.state, self.training, batches, step)["loss"]
 
     def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(N, C) class probabilities of the jets `rows`, from the weights as they are (not the averaged ones)."""

@@ -83,7 +83,7 @@ class Pet2:
         groups = get_param_groups(self.model, 0.0, PET2_SCHEDULE.peak)
         self.optimiser = Lion(groups, betas=(0.95, 0.98))
         self.feeding = feeding
-        self.offsets_N, self.label_N = jets.data.offsets_N, jets.label_N
+        self.offsets_N, self.label_N = jets.offsets_N, jets.label_N
         self.input_T9 = pet2_columns(jets)
         self.items = _pet2_items(self) if feeding == "shipped" else []
 
@@ -204,7 +204,7 @@ class Part:
             self.model.parameters(), lr=schedule.peak, weight_decay=schedule.optimisation.weight_decay, fused=True
         )
         self.feeding = feeding
-        self.offsets_N, self.label_N = jets.data.offsets_N, jets.label_N
+        self.offsets_N, self.label_N = jets.offsets_N, jets.label_N
         # The running averages of batch norm must not remember these passes.
         state = {n: t.clone() for n, t in self.model.state_dict().items()}
         self.model.train()

@@ -119,7 +119,7 @@ def train_pair(
 ) -> dict[str, Trained]:
     """Train all on the same jets in turns of `block` steps, each timed on its own; then their test probabilities."""
     optimisation = Optimisation(batch=peers.BATCH)
-    loader = Loader(jets.data, train, peers.BATCH, seed)
+    loader = Loader((train,), peers.BATCH, seed)
     models = {name: make(seed, peers.Schedule(steps, peaks[name], optimisation)) for name, make in makes.items()}
     trained = {name: Trained(model.parameters, 0.0) for name, model in models.items()}
     for turn, first in enumerate(range(0, steps, block)):

@@ -18,6 +18,7 @@ from cloudchamber.publish.card import model_card
 from cloudchamber.run import Run, read_json, write_json
 from cloudchamber.train import fit
 from cloudchamber.train.network import save
+from cloudchamber.train.rows import split_rows
 
 ROOT = Path(__file__).parent.parent
 LIMITS = (
@@ -32,7 +33,7 @@ def main(run_folder: Path, target: Path) -> None:
     run, network = Run.open(run_folder), cc.load(run_folder)
     recipe = fit.load(run_folder / "recipe.yaml")
     data = fit.open_data(recipe)
-    rows = fit.split_rows(data, recipe)
+    rows = split_rows(data, recipe)
     summary = run.summary
     described = fit.description(data, rows, summary["jets_seen"])
     assert network.config is not None

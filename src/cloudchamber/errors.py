@@ -46,6 +46,10 @@ class BadRun(CloudchamberError):
     """A run folder is missing, incomplete, or already there."""
 
 
+class WorkerDied(CloudchamberError):
+    """A process that did a part of the work was killed; what was finished is kept where the work can be resumed."""
+
+
 class BadInput(CloudchamberError, ValueError):
     """An argument of a public function is out of its range."""
 

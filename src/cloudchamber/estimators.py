@@ -23,8 +23,9 @@ from cloudchamber.events import Cloud, Label
 from cloudchamber.nn.features import NamedFeatures, Norm
 from cloudchamber.nn.sizes import SIZES
 from cloudchamber.recipe import Adapt, Recipe, TaskSpec
-from cloudchamber.train.fit import Rows, fit
+from cloudchamber.train.fit import fit
 from cloudchamber.train.network import Network, load_backbone
+from cloudchamber.train.rows import Rows
 from cloudchamber.train.scoring import embeddings, predicting_task, scores
 from cloudchamber.train.weights import weights_folder
 
@@ -133,7 +134,7 @@ class _Estimator(BaseEstimator):
 
     def _rows(self, data: TrainingSet, label: Label) -> Rows:
         """Training and validation events, every class in both in proportion."""
-        values = np.asarray(data.targets[label.name])
+        values = data[data.everything].target(label.name)
         known = np.flatnonzero(values >= 0 if label.classes else np.isfinite(values))
         order = known[np.random.default_rng(self.seed).permutation(len(known))]
         groups = [order[values[order] == c] for c in range(len(label.classes))] if label.classes else [order]

@@ -66,15 +66,23 @@ class Optimisation(_Document):
     max_tokens: int | None = Field(None, ge=1)
 
 
+class Mixing(_Document):
+    """How stores are mixed: drawn in proportion to weight x size^(1 / temperature). weights: one per store; 1 without."""
+
+    weights: tuple[float, ...] | None = None
+    temperature: float = Field(1.0, gt=0)
+
+
 class Recipe(_Document):
     """One training.
 
     size: the dial that width, depth, heads and learning rate follow. weights: a shipped size ("xs"), a folder, or
     None for a random start. data: stores or files, read with `card` if given; with `leading_jets` whole events become
-    the constituents of their leading anti-kt R = 1 jets. train_events: use only so many of the training events.
-    max_particles: tokens per event, leading in pT. feature_drop: probability that an event is shown without the
-    features beyond its kinematics, so that the model also serves data that lack them. new_features: features unknown
-    to the weights that may be added.
+    the constituents of their leading anti-kt R = 1 jets. mixture: how often each store is drawn; without it every event
+    of all of them comes once an epoch. shuffle_block: see data.order.Shuffle. train_events: use only so many of the
+    training events. max_particles: tokens per event, leading in pT. feature_drop: probability that an event is shown
+    without the features beyond its kinematics, so that the model also serves data that lack them. new_features: features
+    unknown to the weights that may be added.
     """
 
     name: str = "unnamed"
@@ -84,6 +92,8 @@ class Recipe(_Document):
     data: tuple[str, ...] = ()
     card: str | None = None
     leading_jets: int | None = Field(None, ge=1)
+    mixture: Mixing | None = None
+    shuffle_block: int = Field(1, ge=1, le=1 << 16)
     train_events: int | None = Field(None, ge=1)
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     optimisation: Optimisation = Optimisation()
@@ -138,6 +148,8 @@ def _first(error: ValidationError) -> str:
     detail = error.errors()[0]
     place = ".".join(str(p) for p in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        known = set(Recipe.model_fields) | set(Optimisation.model_fields) | set(TaskSpec.model_fields)
+        known = (
+            set(Recipe.model_fields) | set(Mixing.model_fields) | set(Optimisation.model_fields) | set(TaskSpec.model_fields)
+        )
         return f"unknown entry {place!r}. Nearest: {nearest(str(detail['loc'][-1]), known)}."
     return f"entry {place!r}: {detail['msg']}, found {detail.get('input')!r}"

@@ -95,9 +95,9 @@ def test_toy_jets_have_the_multiplicity_they_claim(module):
 def test_sorted_cuts_hold_every_jet_once_within_the_budget(module):
     jets = module("jets").Jets.of(module("jets").toy(300))
     rows = np.random.default_rng(1).permutation(300)[:200]
-    cuts = list(module("inputs").sorted_cuts(jets.data.offsets_N, rows, 1024, least=11))
+    cuts = list(module("inputs").sorted_cuts(jets.offsets_N, rows, 1024, least=11))
     assert sorted(np.concatenate(cuts)) == sorted(rows)
-    assert max(len(c) * max(jets.data.counts_N[c].max(), 11) for c in cuts) <= 1024
+    assert max(len(c) * max(jets.counts_N[c].max(), 11) for c in cuts) <= 1024
 
 
 def test_peers_read_the_momenta_of_our_jets(module):

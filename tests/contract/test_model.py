@@ -100,8 +100,9 @@ def test_a_missing_feature_is_reported_and_contributes_nothing(tmp_path, data):
     fewer = TrainingSet.from_cloud(toy_cloud(24, features=()))
     network, report = adapt_network(tmp_path, fewer, CLASSIFY, 128, (), torch.Generator().manual_seed(3))
     assert set(report.particle.missing) == {"charge", "is_charged_hadron", "is_photon", "d0", "d0_err"}
-    absent = dataclasses.replace(data, particles_TF=data.particles_TF.copy())
-    absent.particles_TF[:, [n in report.particle.missing for n in data.particle_names]] = np.nan
+    part = dataclasses.replace(data.parts[0], particles_TF=data.parts[0].particles_TF.copy())
+    absent = TrainingSet([part])
+    part.particles_TF[:, [n in report.particle.missing for n in data.particle_names]] = np.nan
     full, _ = adapt_network(tmp_path, data, CLASSIFY, 128, (), torch.Generator().manual_seed(3))
     a = output(network.eval(), Inputs.of(make_batch(fewer, np.arange(24))))
     b = output(full.eval(), Inputs.of(make_batch(absent, np.arange(24))))

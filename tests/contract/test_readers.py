@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import awkward as ak
@@ -13,47 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uproot
+from tests.format_files import FORMATS, MASS, N, Truth, atlas_ftag, jetclass, landscape, lhco, omnilearned
 
 from cloudchamber import data, registry
-from cloudchamber.errors import BadInput, BadSchema
-from cloudchamber.events import Cloud, Label, Schema
+from cloudchamber.errors import BadFile, BadInput, BadSchema
 
-N = 30
-MASS = {211: 0.13957, 22: 0.0, 2112: 0.93957, 11: 0.000511, 13: 0.10566, 130: 0.49761}
-
-
-@dataclass
-class Truth:
-    """What goes into a file. Particle arrays are flat; everything is float64."""
-
-    counts: np.ndarray
-    pt: np.ndarray
-    eta: np.ndarray
-    phi: np.ndarray
-    code: np.ndarray
-    label: np.ndarray
-    mass: np.ndarray = field(init=False)
-
-    def __post_init__(self):
-        self.mass = np.array([MASS[c] for c in self.code.tolist()])
-
-    def momentum(self, *, massless: bool) -> dict[str, np.ndarray]:
-        p = self.pt * np.cosh(self.eta)
-        energy = np.sqrt(p**2 + (0 if massless else self.mass**2))
-        return {
-            "px": self.pt * np.cos(self.phi),
-            "py": self.pt * np.sin(self.phi),
-            "pz": self.pt * np.sinh(self.eta),
-            "energy": energy,
-        }
-
-    def pad(self, values: np.ndarray, width: int, fill: float = 0.0) -> np.ndarray:
-        padded = np.full((N, width), fill)
-        first = 0
-        for event, count in enumerate(self.counts):
-            padded[event, :count] = values[first : first + count]
-            first += count
-        return padded
+GENERATORS = {"gst", "hepmc", "lhe", "trackml"}  # in test_generator_readers.py
+MINERVA = {"minerva_clusters", "minerva_blobs", "minerva_published"}  # in test_minerva.py
 
 
 @pytest.fixture
@@ -69,110 +33,8 @@ def truth() -> Truth:
     )
 
 
-def jetclass(path: Path, t: Truth, label_type: str = "float32") -> dict:
-    ten = t.label * 7 + 1  # classes Hbb and Tbqq
-    names = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
-    charge = np.isin(t.code, (211, 11, 13)).astype(float)
-    flags = {"ChargedHadron": t.code == 211, "NeutralHadron": np.isin(t.code, (2112, 130)), "Photon": t.code == 22}
-    flags |= {"Electron": t.code == 11, "Muon": t.code == 13}
-    values = {f"part_{n}": v for n, v in t.momentum(massless=False).items()} | {"part_charge": charge}
-    values |= {
-        "part_d0val": 0.1 * charge,
-        "part_d0err": 0.01 * charge,
-        "part_dzval": -0.3 * charge,
-        "part_dzerr": 0.02 * charge,
-    }
-    values |= {"part_deta": t.eta, "part_dphi": t.phi}
-    jagged = {n: ak.unflatten(v.astype(np.float32), t.counts) for n, v in values.items()}
-    jagged |= {f"part_is{n}": ak.unflatten(v.astype(np.int32), t.counts) for n, v in flags.items()}
-    flat = {f"label_{n}": (ten == i).astype(label_type) for i, n in enumerate(names)}
-    with uproot.recreate(path) as file:
-        types = {n: f"var * {'int32' if 'is' in n else 'float32'}" for n in jagged}
-        tree = file.mktree("tree", types | dict.fromkeys(flat, label_type))
-        tree.extend(jagged | flat)
-    return {
-        **t.momentum(massless=False),
-        "charge": charge,
-        "is_muon": (t.code == 13).astype(float),
-        "is_neutral_hadron": flags["NeutralHadron"].astype(float),
-        "d0": np.where(charge > 0, 0.1, np.nan),
-        "dz_err": np.where(charge > 0, 0.02, np.nan),
-        "labels": {"label": ten},
-    }
-
-
-def landscape(path: Path, t: Truth) -> dict:
-    p = t.momentum(massless=False)
-    slots = np.stack([t.pad(p[n], 200) for n in ("energy", "px", "py", "pz")], axis=2).reshape(N, 800)
-    table = np.zeros(N, dtype=[("index", "i8"), ("values_block_0", "f4", (804,)), ("values_block_1", "i8", (2,))])
-    table["values_block_0"][:, :800] = slots
-    table["values_block_1"][:, 1] = t.label
-    with h5py.File(path, "w") as file:
-        file.create_dataset("table/table", data=table)
-    return {**p, "labels": {"is_signal_new": t.label}}
-
-
-def energyflow(path: Path, t: Truth) -> dict:
-    p = t.momentum(massless=False)
-    rapidity = 0.5 * np.log((p["energy"] + p["pz"]) / (p["energy"] - p["pz"]))
-    X = np.stack([t.pad(v, 14) for v in (t.pt, rapidity, t.phi % (2 * np.pi), t.code.astype(float))], axis=2)
-    np.savez(path, X=X, y=t.label.astype(np.float64))
-    charge = np.select([t.code == 211, np.isin(t.code, (11, 13))], [1.0, -1.0], 0.0)
-    return {**p, "charge": charge, "is_electron": (t.code == 11).astype(float), "labels": {"y": t.label}}
-
-
-def lhco(path: Path, t: Truth) -> dict:
-    slots = np.stack([t.pad(v, 700) for v in (t.pt, t.eta, t.phi)], axis=2).reshape(N, 2100)
-    with h5py.File(path, "w") as file:
-        file.create_dataset("df/block0_values", data=np.column_stack([slots, t.label]), compression="gzip")
-        file.create_dataset("df/axis0", data=np.arange(2101))
-        file.create_dataset("df/axis1", data=np.arange(N))
-    return {**t.momentum(massless=True), "labels": {"label": t.label}}
-
-
-def omnilearned(path: Path, t: Truth) -> dict:
-    p = t.momentum(massless=True)
-    charged = np.isin(t.code, (211, 11, 13))
-    d0, d0_err = np.where(charged, 0.25, 0.0), np.where(charged, 0.05, 0.0)
-    values = (t.eta, t.phi, np.log(t.pt), np.log(p["energy"]), np.ones_like(t.pt), np.tanh(d0), d0_err, np.tanh(2 * d0), d0_err)
-    path = path.parent / "jetclass" / "train" / path.name
-    path.parent.mkdir(parents=True)
-    with h5py.File(path, "w") as file:
-        file["data"] = np.stack([t.pad(v, 20) for v in values], axis=2).astype(np.float32)
-        file["pid"] = t.label + 3  # the shared numbering: jetclass begins at 2
-        file["global"] = np.column_stack([np.full(N, 2.5), t.counts / 100])
-    return {
-        **p,
-        "d0": np.where(charged, 0.25, np.nan),
-        "dz": np.where(charged, 0.5, np.nan),
-        "d0_err": np.where(charged, 0.05, np.nan),
-        "labels": {"pid": t.label + 1},
-        "columns": {"global_0": np.full(N, 2.5), "global_1": t.counts / 100},
-        "path": path,
-    }
-
-
-def store(path: Path, t: Truth) -> dict:
-    schema = Schema(dataset="toy", frame="jet", labels=(Label(name="kind", classes=("a", "b")),))
-    p = {n: v.astype(np.float32) for n, v in t.momentum(massless=False).items()}
-    cloud = Cloud.from_flat(t.counts, p, {"kind": t.label}, schema)
-    folder = path.with_suffix("")
-    data.store.write(folder, [cloud])
-    return {**p, "labels": {"kind": t.label}, "path": folder / "shard-00000.parquet"}
-
-
-FORMATS: dict[str, tuple[str, Callable[[Path, Truth], dict]]] = {
-    "jetclass": ("x.root", jetclass),
-    "landscape": ("x.h5", landscape),
-    "energyflow": ("x.npz", energyflow),
-    "lhco": ("x.h5", lhco),
-    "omnilearned": ("x.h5", omnilearned),
-    "store": ("x.parquet", store),
-}
-
-
 def test_every_reader_of_the_registry_has_a_toy_file():
-    assert set(FORMATS) == set(registry.entries("readers"))
+    assert set(FORMATS) | GENERATORS | MINERVA == set(registry.entries("readers"))
 
 
 @pytest.fixture(params=sorted(FORMATS))
@@ -191,9 +53,9 @@ def test_a_file_is_recognised_by_its_content_alone(case):
 def test_numbers_are_those_that_went_into_the_file(case, truth):
     _, path, expected = case
     cloud = data.read(path)
-    assert cloud.counts.tolist() == truth.counts.tolist()
+    assert cloud.counts.tolist() == expected.get("counts", truth.counts).tolist()
     for name, values in expected.items():
-        if name not in ("labels", "columns", "path"):
+        if name not in ("labels", "columns", "path", "counts"):
             assert cloud.flat(name).dtype == np.float32
             np.testing.assert_allclose(cloud.flat(name), values, rtol=2e-6, atol=2e-5, err_msg=name)
     for name, values in expected["labels"].items():
@@ -268,6 +130,82 @@ def test_an_lhco_black_box_has_no_label(tmp_path, truth):
     cloud = data.read(tmp_path / "box.h5")
     assert cloud.schema.labels == ()
     assert len(cloud) == N
+
+
+def test_fat_jets_of_pfnano_may_share_candidates_and_may_have_none(tmp_path):
+    pt = ak.values_astype(ak.Array([[1.0, 2.0, 3.0], [4.0, 5.0]]), np.float32)
+    names = ("pt", "eta", "phi", "mass", "d0", "d0Err", "dz", "dzErr", "puppiWeight")
+    cands = {n: pt if n == "pt" else ak.zeros_like(pt) for n in names}
+    cands |= {n: ak.values_astype(ak.zeros_like(pt) + v, np.int32) for n, v in (("charge", 1), ("pdgId", 211))}
+    # Event 0: jet 1 has candidates 2, 0; jet 0 has 0; jet 2 none. Event 1: no jet.
+    jet_index, index = [[1, 0, 1], []], [[2, 0, 0], []]
+    path = tmp_path / "x.root"
+
+    def write() -> None:
+        links = {"jetIdx": jet_index, "pFCandsIdx": index}
+        links = {n: ak.values_astype(ak.Array(v), np.int32) for n, v in links.items()}
+        mass = ak.values_astype(ak.Array([[10.0, 20.0, 30.0], []]), np.float32)
+        columns = {"PFCands": ak.zip(cands), "FatJetPFCands": ak.zip(links), "FatJet": ak.zip({"msoftdrop": mass})}
+        with uproot.recreate(path) as file:
+            file.mktree("Events", {n: c.type.content for n, c in columns.items()}).extend(columns)
+
+    write()
+    cloud = data.read(path)
+    assert ak.to_list(cloud.particles["px"]) == [[1.0], [3.0, 1.0], []]
+    assert cloud.events["soft_drop_mass"].tolist() == [10.0, 20.0, 30.0]
+    assert (cloud.schema.labels, cloud.schema.weight, cloud.schema.simulated) == ((), None, None)
+    assert data.convert(path, tmp_path / "out").read().counts.tolist() == [1, 2, 0]
+    with pytest.raises(BadFile, match="none of its 2 events, or they hold nothing that 'pfnano' reads"):
+        data.read(path, start=1)
+    index[0][0] = 3
+    write()
+    with pytest.raises(BadFile, match="'FatJetPFCands_pFCandsIdx' is 3 in event 0, expected 0 to 2"):
+        data.read(path)
+
+
+def test_the_mask_of_jetnet_is_a_mask(tmp_path):
+    features = np.zeros((1, 30, 4), dtype=np.float32)
+    features[0, 4] = 0.1, 0.2, 0.0, 1.0  # a real particle without momentum, after empty slots
+    features[0, 7] = 0.1, 0.2, 0.5, 0.0  # numbers that are no particle
+    with h5py.File(tmp_path / "g.hdf5", "w") as file:
+        file["particle_features"], file["jet_features"] = features, np.array([[1000, 0, 10, 1]], dtype=np.float32)
+    assert data.read(tmp_path / "g.hdf5").flat("energy").tolist() == [0.0]
+    assert data.read((tmp_path / "g.hdf5").rename(tmp_path / "some.hdf5")).labels["label"].tolist() == [-1]
+    features[0, 0, 3] = -0.5
+    with h5py.File(tmp_path / "q.hdf5", "w") as file:
+        file["particle_features"], file["jet_features"] = features, np.array([[1000, 0, 10, 1]], dtype=np.float32)
+    with pytest.raises(BadFile, match=r"the mask .* is not 0 or 1 in event 0"):
+        data.read(tmp_path / "q.hdf5")
+
+
+@pytest.mark.parametrize("separate_label", [False, True])
+def test_high_level_lhco_tables_have_the_published_order_of_columns(separate_label, tmp_path):
+    values = np.arange(30.0).reshape(2, 15)
+    values[:, 14] = 0, 1
+    blocks = [("index", "i8"), ("values_block_0", "f8", (14 if separate_label else 15,))]
+    table = np.zeros(2, dtype=[*blocks, *([("values_block_1", "i8", (1,))] if separate_label else [])])
+    table["values_block_0"] = values[:, : blocks[1][2][0]]
+    if separate_label:
+        table["values_block_1"] = values[:, 14:]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["df/table"] = table
+    cloud = data.read(tmp_path / "x.h5")
+    assert cloud.flat("px").tolist() == [0, 7, 15, 22]
+    assert cloud.flat("tau2").tolist() == [5, 12, 20, 27]
+    assert cloud.labels["label"].tolist() == [0, 1]
+
+
+def test_flavour_labels_without_a_truth_code_are_numbered(tmp_path, truth):
+    path = atlas_ftag(tmp_path / "x.h5", truth).get("path", tmp_path / "x.h5")
+    with h5py.File(path, "r+") as file:
+        jets = file["jets"][:]
+        del file["jets"]
+        jets.dtype.names = ("pt", "eta", "flavour_label")
+        jets["flavour_label"] = np.arange(N) % 3
+        file["jets"] = jets
+    cloud = data.read(path, start=0, stop=2)
+    assert cloud.schema.labels[0].classes == ("flavour_0", "flavour_1", "flavour_2")
+    assert cloud.labels["label"].tolist() == [0, 1]
 
 
 def test_energyflow_without_codes_is_massless(tmp_path, truth):

@@ -168,7 +168,8 @@ def test_labels_out_of_range_are_not_written(tmp_path):
 
 
 CHILD = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may start with it ignored
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_store import toy, write

@@ -6,6 +6,7 @@ import torch
 from tests.toy import toy_cloud
 
 from cloudchamber import registry
+from cloudchamber.data.loader import Loader
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe
 from cloudchamber.recipe import Optimisation, TaskSpec
@@ -21,7 +22,7 @@ def spec_of(name):
 
 def training_of(data, steps=40):
     rows = np.arange(len(data))
-    return Training(data, rows[:160], rows[160:], Optimisation(batch=32, validations=2, checkpoints=0), steps, 3e-3, 0)
+    return Training(data, Loader((rows[:160],), 32, 0), rows[160:], Optimisation(validations=2, checkpoints=0), steps, 3e-3, 0)
 
 
 @pytest.mark.parametrize("name", registry.entries("tasks"))
@@ -51,7 +52,8 @@ def test_events_of_unknown_class_do_not_move_the_weights():
     data = TrainingSet.from_cloud(cloud)
     network = new_network("xs", data, [spec_of("classify")], 128, torch.Generator().manual_seed(0))
     rows = np.arange(64)
-    training = Training(data, rows, rows, Optimisation(batch=32, validations=1, weight_decay=0.0, checkpoints=0), 2, 1e-2, 0)
+    optimisation = Optimisation(validations=1, weight_decay=0.0, checkpoints=0)
+    training = Training(data, Loader((rows,), 32, 0), rows, optimisation, 2, 1e-2, 0)
     start = {n: p.clone() for n, p in network.named_parameters()}
     train(network, training)
     assert all(torch.equal(start[n], p) for n, p in network.named_parameters())

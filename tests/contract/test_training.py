@@ -5,13 +5,18 @@ import pytest
 import torch
 from tests.toy import toy_cloud
 
-from cloudchamber.data.loader import make_batch
+from cloudchamber import recipe as recipes
+from cloudchamber.data import store
+from cloudchamber.data.loader import Loader, make_batch
 from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadRecipe
 from cloudchamber.recipe import Optimisation, TaskSpec
+from cloudchamber.train import fit
 from cloudchamber.train.checkpoint import State
 from cloudchamber.train.loop import Training, drop_features, train, train_step, validation_losses
 from cloudchamber.train.network import new_network
 from cloudchamber.train.optimiser import Average, make_optimiser
+from cloudchamber.train.rows import loader_of, split_rows, weight_scale
 
 CLASSIFY, REGRESS = TaskSpec(task="classify", target="label"), TaskSpec(task="regress", target="width", weight=0.5)
 
@@ -19,7 +24,8 @@ CLASSIFY, REGRESS = TaskSpec(task="classify", target="label"), TaskSpec(task="re
 def training_of(data, *, steps=1, device="cpu", **optimisation):
     rows = np.arange(len(data))
     settings = Optimisation(batch=len(data), checkpoints=0, **optimisation)
-    return Training(data, rows, rows, settings, steps, 1e-3, 0, device=device)
+    scale = weight_scale(data, rows)
+    return Training(data, Loader((rows,), len(rows), 0), rows, settings, steps, 1e-3, 0, weight_scale=scale, device=device)
 
 
 def network_of(data, specs=(CLASSIFY,)):
@@ -33,7 +39,7 @@ def gradients_of(data, *, like=None, device="cpu", **optimisation):
     network.bind(data)
     state = State(network, make_optimiser(network, training.optimisation, 0.0), Average(network, 0.9))
     state.optimiser.zero_grad = lambda **_: None
-    train_step(state, training, np.arange(len(data)), 0)
+    train_step(state, training, training.batches_of(0), 0)
     return {n: p.grad.cpu() for n, p in network.named_parameters() if p.grad is not None}
 
 
@@ -58,7 +64,7 @@ def test_an_event_of_weight_two_counts_as_two_events():
     cloud = toy_cloud(20)
     twice = cloud[np.concatenate([np.arange(20), np.arange(10)])]
     data = TrainingSet.from_cloud(cloud)
-    data.weight_N[:10] = 2
+    data.parts[0].events_N["weight"][:10] = 2
     assert_close(gradients_of(TrainingSet.from_cloud(twice), like=data), gradients_of(data), 1e-4)
 
 
@@ -84,10 +90,10 @@ def test_the_average_follows_its_formula():
 def test_training_ends_with_the_weights_of_its_best_validation_and_stops_when_patience_is_over():
     data = TrainingSet.from_cloud(toy_cloud(60))
     rng = np.random.default_rng(0)
-    data.targets["label"][:] = rng.integers(0, 2, 60)  # nothing to learn: the validation loss soon rises
+    data.parts[0].events_N["target-0"] = rng.integers(0, 2, 60)  # nothing to learn: the validation loss soon rises
     rows = np.arange(60)
     settings = Optimisation(batch=30, validations=60, patience=3, checkpoints=0, ema=0.0)
-    training = Training(data, rows[:30], rows[30:], settings, 60, 1e-2, 0)
+    training = Training(data, Loader((rows[:30],), 30, 0), rows[30:], settings, 60, 1e-2, 0)
     network = network_of(data)
     losses = []
     state = train(network, training, on_record=lambda done, _, record: losses.append((done, record)))
@@ -104,7 +110,7 @@ def test_the_loss_shown_for_a_task_is_that_of_the_events_with_a_known_target():
     network = network_of(data)
     rows = np.arange(60)
     of_all, of_known = (
-        validation_losses(network, Training(data, rows, chosen, Optimisation(checkpoints=0), 1, 1e-3, 0))
+        validation_losses(network, Training(data, Loader((rows,), 60, 0), chosen, Optimisation(checkpoints=0), 1, 1e-3, 0))
         for chosen in (rows, rows[:20])
     )
     assert of_all["classify_label"] == pytest.approx(of_known["classify_label"], rel=1e-5)
@@ -121,3 +127,43 @@ def test_feature_drop_hides_everything_but_the_kinematics_of_the_chosen_share():
     assert np.isnan(shown.particles_BPF[hidden_B][..., charge][batch.mask_BP[hidden_B]]).all()
     assert np.array_equal(shown.particles_BPF[~hidden_B], batch.particles_BPF[~hidden_B], equal_nan=True)
     assert np.array_equal(shown.particles_BPF[..., log_pt], batch.particles_BPF[..., log_pt])
+
+
+def mixed_recipe(stores, tasks=(CLASSIFY,), **more):
+    content = {"data": [str(s.path) for s in stores], "tasks": tasks, "optimisation": {"batch": 32}}
+    return recipes.make(content | more)
+
+
+def test_a_recipe_draws_from_its_stores_in_the_shares_it_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(tmp_path / "cache"))
+    stores = [store.write(tmp_path / n, [toy_cloud(size, seed=size)]) for n, size in (("large", 300), ("small", 60))]
+    recipe = mixed_recipe(stores, mixture={"weights": [1, 1], "temperature": 1e9})  # sizes do not matter any more
+    data = fit.open_data(recipe)
+    rows = split_rows(data, recipe)
+    assert [len(r) for r in rows.mixture] == [s.count("train") for s in stores]
+    loader = loader_of(recipe, rows)
+    drawn = np.concatenate([loader.rows_of(step) for step in range(2048)])
+    assert (drawn < len(rows.mixture[0])).mean() == 0.5
+    fitted = fit.fit(recipe.model_copy(update={"optimisation": Optimisation(steps=2, batch=32, checkpoints=0)}), data, rows)
+    assert fitted.progress.jets == 64
+
+
+def test_a_mixture_of_what_is_not_a_store_each_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(tmp_path / "cache"))
+    made = store.write(tmp_path / "one", [toy_cloud(300)])
+    for more in ({"train_events": 10}, {"data": [str(made.path), str(made.path / made.manifest.shards[0].file)]}):
+        recipe = mixed_recipe([made], mixture={"temperature": 2.0}, **more)
+        with pytest.raises(BadRecipe, match="a mixture needs stores"):
+            split_rows(fit.open_data(recipe), recipe)
+
+
+def test_events_without_a_target_stay_if_a_task_needs_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(tmp_path / "cache"))
+    cloud = toy_cloud(300)
+    cloud.events["label"][::2] = -1
+    made = store.write(tmp_path / "store", [cloud])
+    known = int((made.read("train").labels["label"] >= 0).sum())
+    assert 0 < known < made.count("train")
+    for tasks, kept in (((CLASSIFY,), known), ((CLASSIFY, TaskSpec(task="mask")), made.count("train"))):
+        recipe = mixed_recipe([made], tasks)
+        assert len(split_rows(fit.open_data(recipe), recipe).train) == kept

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from cloudchamber.data.training_set import TrainingSet
     from cloudchamber.recipe import Recipe
-    from cloudchamber.train.fit import Rows
+    from cloudchamber.train.rows import Rows
 
 BACKGROUND, SIGNAL = "QCD", "Tbqq"  # no top quark was in the pre-training of the shipped weights
 SEEDS = (0, 1, 2)
@@ -45,8 +45,8 @@ def demo(
 
     Takes a few minutes on two cores. The folder's summary.json holds the AUC of every seed.
     """
+    from cloudchamber.data.cache import cached
     from cloudchamber.data.store import Store
-    from cloudchamber.data.training_set import cached
     from cloudchamber.publish.report import write_report
     from cloudchamber.train.weights import read_config, weights_folder
 
@@ -99,9 +99,9 @@ def _simulate(folder: Path, test: int, workers: int | None) -> Any:
 def _rows(data: TrainingSet, seed: int) -> Rows:
     import numpy as np
 
-    from cloudchamber.train.fit import Rows
+    from cloudchamber.train.rows import Rows
 
-    labels = np.asarray(data.targets["label"])
+    labels = data[data.everything].target("label")
     classes = [np.flatnonzero(labels == c) for c in (0, 1)]
     end = LABELS * len(SEEDS)
     own = slice(LABELS * seed, LABELS * (seed + 1))

@@ -1,7 +1,8 @@
 """Data: readers, cards, the store and what training reads. Everything is checked here, at the border, once."""
 
 from cloudchamber.data.convert import convert
+from cloudchamber.data.export import export
 from cloudchamber.data.inspect import describe
 from cloudchamber.data.reading import read, recognise
 
-__all__ = ["convert", "describe", "read", "recognise"]
+__all__ = ["convert", "describe", "export", "read", "recognise"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,14 +22,16 @@ MOMENTUM_FORMS = (
     ("pt", "eta", "phi", "energy"),
     ("pt", "eta", "phi", "mass"),
     ("pt", "rapidity", "phi", "mass"),
+    ("pt", "cot_theta", "phi", "mass"),
 )
 KINEMATIC = tuple(dict.fromkeys(name for form in MOMENTUM_FORMS for name in form))
-
+PDG = "pdg"  # the particle entry whose codes become charge and flags
 
 _MOMENTUM_UNITS = {
     **dict.fromkeys(("px", "py", "pz", "energy", "pt", "mass"), "GeV"),
     "eta": "1",
     "rapidity": "1",
+    "cot_theta": "1",
     "phi": "rad",
 }
 
@@ -42,6 +45,8 @@ class Source(_Document):
 
     index: position on the last axis of an array with one more axis than needed (on `axis`, if another).
     missing: the number that the file writes where there is no value; it becomes NaN.
+    only_if: another quantity of the same particles; where it is 0, this one becomes NaN (an impact parameter needs a charge).
+    codes: for `pdg`, the file's own codes and the PDG codes that they stand for.
     """
 
     column: str | None = None
@@ -50,6 +55,8 @@ class Source(_Document):
     index: int | None = None
     axis: int = -1
     missing: float | None = None
+    only_if: str | None = None
+    codes: dict[int, int] = {}
     kind: Literal["number", "flag", "integer"] = "number"
     description: str = ""
 
@@ -67,6 +74,15 @@ class Source(_Document):
         if (self.column is None) == (self.value is None):
             raise ValueError("give either `column` or a constant `value`")
         return self
+
+
+class Collection(_Document):
+    """One kind of objects among several: jets, muons, missing momentum.
+
+    Columns are lists of their own length per event, or hold one number per event: then each event has one such object.
+    """
+
+    particles: dict[str, Source]
 
 
 class Target(_Document):
@@ -100,24 +116,33 @@ class Cut(_Document):
     equals: float | None = None
 
 
+Format = Literal["root", "hdf5", "parquet", "npz"]
+
+
 class Card(_Document):
     """How to read a file.
 
-    tree: the ROOT tree or HDF5 group that column names start from. layout: `jagged` (one list per event) or `padded`
+    format: one file type, or several that hold the same columns. tree: the ROOT tree, RNTuple or HDF5 group that column
+    names start from; of several, the one that the file has. particles: the quantities of an event's particles; `pdg` among
+    them gives charge and particle flags (pdg.charge_and_flags), except those that have an entry of their own.
+    collections: further kinds of particles, each with its own columns and momentum; an event's particles are those of
+    `particles` and of every collection, one after the other. A quantity that some of them lack is NaN there, but 0 if it is
+    a constant flag, which says what a particle is. layout: `jagged` (one list per event) or `padded`
     (one row of slots per event); padded slots end after `count` particles, or hold zeros (`padding: zero-energy` or
     `zero-pt`). recognise: keys that a file must have for a shipped card to apply without being named.
     """
 
     version: Literal[1] = 1
     name: str
-    format: Literal["root", "hdf5", "parquet", "npz"]
-    tree: str = ""
+    format: tuple[Format, ...]
+    tree: tuple[str, ...] = ()
     recognise: tuple[str, ...] = ()
     frame: Frame
     layout: Literal["jagged", "padded"]
     count: str | None = None
     padding: Literal["zero-energy", "zero-pt"] | None = None
-    particles: dict[str, Source]
+    particles: dict[str, Source] = {}
+    collections: dict[str, Collection] = {}
     columns: dict[str, Source] = {}
     labels: dict[str, Target] = {}
     weight: str | None = None
@@ -127,10 +152,26 @@ class Card(_Document):
     citation: tuple[str, ...] = ()
     notes: str = ""
 
+    @field_validator("format", "tree", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return ((value,) if value else ()) if isinstance(value, str) else value
+
     @property
-    def form(self) -> tuple[str, ...]:
-        """The names that give a particle's momentum: one of MOMENTUM_FORMS."""
-        return next(form for form in MOMENTUM_FORMS if set(form) == set(self.particles) & set(KINEMATIC))
+    def groups(self) -> dict[str, dict[str, Source]]:
+        """The particles of every kind, by their place in the card."""
+        first = {"particles": self.particles} if self.particles else {}
+        return first | {f"collections.{name}.particles": c.particles for name, c in self.collections.items()}
+
+    @property
+    def features(self) -> dict[str, Source]:
+        """Every particle feature that an entry names, with the first source that it has."""
+        found: dict[str, Source] = {}
+        for group in self.groups.values():
+            for name, source in group.items():
+                if name not in (*KINEMATIC, PDG):
+                    found.setdefault(name, source)
+        return found
 
     @property
     def padding_name(self) -> str:
@@ -139,17 +180,15 @@ class Card(_Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        given = [name for name in self.particles if name in KINEMATIC]
-        if not any(set(form) == set(given) for form in MOMENTUM_FORMS):
-            forms = "; ".join(" ".join(form) for form in MOMENTUM_FORMS)
-            raise ValueError(
-                f"particles give the momentum as ({' '.join(given)}), expected one of: {forms}. "
-                "For massless particles add `mass: {value: 0}`"
-            )
-        self._check_units()
+        if not self.format or not self.groups:
+            raise ValueError("a card needs a `format`, and `particles` or `collections`")
+        for place, group in self.groups.items():
+            self._check_group(place, group)
         padded = self.layout == "padded"
         if padded != (self.count is not None or self.padding is not None) or (self.count and self.padding):
             raise ValueError("layout `padded` needs either `count` or `padding`, and `jagged` neither of them")
+        if padded and self.collections:
+            raise ValueError("collections need the layout `jagged`")
         if self.padding and self.padding_name not in self.particles:
             raise ValueError(f"padding {self.padding!r} needs particles.{self.padding_name}")
         names = [*self.columns, *self.labels, *([self.weight] if self.weight else [])]
@@ -157,11 +196,32 @@ class Card(_Document):
             raise ValueError(f"columns, labels and weight share a name: {', '.join(sorted(names))}")
         return self
 
-    def _check_units(self) -> None:
-        for name, source in self.particles.items():
+    def _check_group(self, place: str, group: dict[str, Source]) -> None:
+        if form(group) is None:
+            forms = "; ".join(" ".join(names) for names in MOMENTUM_FORMS)
+            given = " ".join(name for name in group if name in KINEMATIC)
+            raise ValueError(
+                f"{place} give the momentum as ({given}), expected one of: {forms}. "
+                "For massless particles add `mass: {value: 0}`"
+            )
+        if not any(source.column for source in group.values()):
+            raise ValueError(f"{place} are all constants; at least one must be a column")
+        for name, source in group.items():
             expected = _MOMENTUM_UNITS.get(name) or (standard(name)[0].unit if is_standard(name) else None)
             if expected and internal_unit(source.unit) != expected:
-                raise ValueError(f"particles.{name} has unit {source.unit!r}, expected one that converts to {expected!r}")
+                raise ValueError(f"{place}.{name} has unit {source.unit!r}, expected one that converts to {expected!r}")
+            other = self.features.get(name, source)
+            if not is_standard(name) and (internal_unit(other.unit), other.kind) != (internal_unit(source.unit), source.kind):
+                raise ValueError(f"{place}.{name} has another unit or kind than {name} of the particles before it")
+            if source.only_if is not None and (source.only_if not in group or name in KINEMATIC):
+                raise ValueError(f"{place}.{name}: only_if {source.only_if!r} must be another entry, and not for a momentum")
+            if source.codes and name != PDG:
+                raise ValueError(f"{place}.{name}: codes are for {PDG} alone")
+
+
+def form(group: Mapping[str, Source]) -> tuple[str, ...] | None:
+    """The one of MOMENTUM_FORMS that some particle quantities give; None if they give none of them."""
+    return next((names for names in MOMENTUM_FORMS if set(names) == set(group) & set(KINEMATIC)), None)
 
 
 def load(path: Path) -> Card:
@@ -187,6 +247,7 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         entry = str(error["loc"][-1])
         models: dict[str, type[_Document]] = {"particles": Source, "columns": Source, "labels": Target, "selection": Cut}
+        models["collections"] = Collection if len(error["loc"]) == 3 else Source
         model = models.get(str(error["loc"][0]), Card) if len(error["loc"]) > 1 else Card
         return f"{place} is not an entry. Nearest: {nearest(entry, model.model_fields)}"
     return f"{place}: {error['msg'].removeprefix('Value error, ')}"

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.data.card import KINEMATIC, Card, Source, Target
+from cloudchamber.data.card import PDG, Card, Source, Target
+from cloudchamber.data.card_particles import in_our_units, kind_of_objects, one_after_the_other
 from cloudchamber.data.containers import Column, Container, Jagged
+from cloudchamber.data.pdg import PDG_FEATURES
 from cloudchamber.data.reader import Reader, class_index, is_standard, one_hot_index, standard
 from cloudchamber.errors import BadFile, MissingColumn, nearest
 from cloudchamber.events import Cloud, Feature, Label, Schema
-from cloudchamber.events.kinematics import momenta, momenta_from_rapidity
 from cloudchamber.units import internal_unit, to_internal
 
 
@@ -25,28 +26,41 @@ def card_reader(card: Card, path: Path) -> Reader:
     schema = _schema(card)
 
     def recognises(container: Container) -> bool:
-        wanted = {_key(card, name) for name in card.recognise}
-        return container.kind.lower() == card.format and bool(wanted) and wanted <= set(container.keys)
+        wanted = {_key(card, name, container) for name in card.recognise}
+        return container.kind.lower() in card.format and bool(wanted) and wanted <= set(container.keys)
 
     def read(container: Container, start: int, stop: int) -> Cloud:
         columns = _columns(card, path, container, start, stop)
         return _Block(card, path, container, columns, np.arange(start, stop)).cloud(schema)
 
     def count(container: Container) -> int:
-        first = next(s.column for s in card.particles.values() if s.column)
-        _need(container, _key(card, first), "particles", path)
-        return container.rows(_key(card, first))
+        first = next(s.column for group in card.groups.values() for s in group.values() if s.column)
+        key = _key(card, first, container)
+        _need(container, key, "particles", path)
+        return container.rows(key)
 
-    sources = {n: s.column for n, s in (*card.particles.items(), *card.columns.items()) if s.column}
-    return Reader(card.name, f"card {path.name}", card.citation, recognises, count, read, sources, bool(card.selection))
+    return Reader(card.name, f"card {path.name}", card.citation, recognises, count, read, _sources(card), bool(card.selection))
+
+
+def _sources(card: Card) -> dict[str, str]:
+    """The file's column of each of ours; several, where collections have their own."""
+    named = [item for group in (*card.groups.values(), card.columns) for item in group.items()]
+    found: dict[str, list[str]] = {}
+    for name, source in named:
+        if source.column and source.column not in found.setdefault(name, []):
+            found[name].append(source.column)
+    return {name: ", ".join(columns) for name, columns in found.items()}
 
 
 def _schema(card: Card) -> Schema:
-    extra = {n: s for n, s in card.particles.items() if n not in KINEMATIC}
+    own = card.features
+    names = list(own)
+    if any(PDG in group for group in card.groups.values()):
+        names += [n for n in PDG_FEATURES if n not in own]
     return Schema(
         dataset=card.name,
         frame=card.frame,
-        features=tuple(standard(n)[0] if is_standard(n) else _feature(n, s) for n, s in extra.items()),
+        features=tuple(standard(n)[0] if is_standard(n) else _feature(n, own[n]) for n in names),
         columns=tuple(_feature(n, s) for n, s in card.columns.items()),
         labels=tuple(
             Label(name=n, classes=t.classes, unit=internal_unit(t.unit), description=t.description)
@@ -66,7 +80,7 @@ def _feature(name: str, source: Source) -> Feature:
 
 def _places(card: Card) -> dict[str, str]:
     """Every column that the card names -> the first entry of the card that names it."""
-    named = [(s.column, f"particles.{n}") for n, s in card.particles.items()]
+    named = [(s.column, f"{place}.{n}") for place, group in card.groups.items() for n, s in group.items()]
     named += [(s.column, f"columns.{n}") for n, s in card.columns.items()]
     named += [(c, f"labels.{n}") for n, t in card.labels.items() for c in (t.column, *t.one_hot)]
     named += [(card.count, "count"), (card.weight, "weight")]
@@ -82,17 +96,23 @@ def _need(container: Container, key: str, place: str, path: Path) -> None:
 
 
 def _columns(card: Card, path: Path, container: Container, start: int, stop: int) -> dict[str, Column]:
-    if container.kind.lower() != card.format:
-        raise BadFile(f"{container.path}: is a {container.kind} file, {path} is for {card.format}. Edit format in the card.")
-    places = _places(card)
-    for column, place in places.items():
-        _need(container, _key(card, column), place, path)
-    found = container.read([_key(card, c) for c in places], start, stop, card.name)
-    return {column: found[_key(card, column)] for column in places}
+    if container.kind.lower() not in card.format:
+        raise BadFile(
+            f"{container.path}: is a {container.kind} file, {path} is for {' or '.join(card.format)}. Edit format in the card."
+        )
+    keys = {column: _key(card, column, container) for column in _places(card)}
+    for column, place in _places(card).items():
+        _need(container, keys[column], place, path)
+    found = container.read(keys.values(), start, stop, card.name)
+    return {column: found[key] for column, key in keys.items()}
 
 
-def _key(card: Card, column: str) -> str:
-    return f"{card.tree}/{column}" if card.tree else column
+def _key(card: Card, column: str, container: Container) -> str:
+    """The container's name of a column. Only ROOT and HDF5 have trees; of several in the card, the first that is there."""
+    if not card.tree or container.kind not in ("ROOT", "HDF5"):
+        return column
+    there = (tree for tree in card.tree if f"{tree}/{column}" in container.keys)
+    return f"{next(there, card.tree[0])}/{column}"
 
 
 class _Block:
@@ -105,13 +125,12 @@ class _Block:
 
     def cloud(self, schema: Schema) -> Cloud:
         """The selected events."""
-        counts, values = self._padded() if self.card.layout == "padded" else self._jagged()
-        form = self.card.form
-        with np.errstate(over="ignore", invalid="ignore"):  # absurd angles become infinite, and the border check names them
-            particles = _momenta(form, [values[n].astype(np.float64) for n in form])
-            particles |= {n: v for n, v in values.items() if n not in KINEMATIC}
-            particles = {n: v.astype(np.float32) for n, v in particles.items()}
-        events = {n: _convert(self._events(s.column, n, s.index), s) for n, s in self.card.columns.items() if s.column}
+        kinds = []
+        for place, group in self.card.groups.items():
+            counts, values = self._padded(group) if self.card.layout == "padded" else self._jagged(place, group)
+            kinds.append((counts, kind_of_objects(group, counts, values)))
+        counts, particles = one_after_the_other(kinds, self.card, schema)
+        events = {n: in_our_units(self._events(s.column, n, s.index), s) for n, s in self.card.columns.items() if s.column}
         events |= {n: np.full(len(self.numbers), s.value) for n, s in self.card.columns.items() if s.value is not None}
         events |= {n: self._label(n, t) for n, t in self.card.labels.items()}
         if self.card.weight:
@@ -130,31 +149,39 @@ class _Block:
             keep = keep & passed
         return keep
 
-    def _jagged(self) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    def _jagged(self, place: str, group: Mapping[str, Source]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
         counts, values, first = None, {}, ""
-        for name, source in self.card.particles.items():
+        single = place != "particles" and not any(
+            isinstance(self.columns[s.column], Jagged) for s in group.values() if s.column
+        )
+        for name, source in group.items():
             if source.column is None:
                 continue
             column = self.columns[source.column]
-            if not isinstance(column, Jagged):
+            if single:  # one object per event
+                numbers = self._events(source.column, f"{place}.{name}", source.index)
+                column = Jagged(np.ones(len(numbers), dtype=np.int64), numbers)
+            elif isinstance(column, Jagged):
+                column = Jagged(column.counts[self.keep], column.values[np.repeat(self.keep, column.counts)])
+            else:
                 raise BadFile(
                     f"{self.container.path}: column {source.column!r} has one number per event, expected a list. "
-                    f"Edit particles.{name} or layout in {self.path}."
+                    f"Edit {place}.{name} or layout in {self.path}."
                 )
             if counts is None:
                 counts, first = column.counts, source.column
             if not np.array_equal(counts, column.counts):
                 at = int(np.argmax(counts != column.counts))
                 raise BadFile(
-                    f"{self.container.path}: column {source.column!r} has {column.counts[at]} values in event {at}, "
-                    f"{first!r} has {counts[at]}"
+                    f"{self.container.path}: column {source.column!r} has {column.counts[at]} values in event "
+                    f"{self.numbers[at]}, {first!r} has {counts[at]}"
                 )
-            values[name] = _convert(column.values[np.repeat(self.keep, counts)], source)
+            values[name] = column.values
         assert counts is not None
-        return counts[self.keep], self._with_constants(values, int(counts[self.keep].sum()))
+        return counts, values
 
-    def _padded(self) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-        slots = {n: self._slots(n, s) for n, s in self.card.particles.items() if s.column}
+    def _padded(self, group: Mapping[str, Source]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+        slots = {n: self._slots(n, s) for n, s in group.items() if s.column}
         shape = next(iter(slots.values())).shape
         for name, values_NP in slots.items():
             if values_NP.shape != shape:
@@ -163,8 +190,7 @@ class _Block:
             real = np.arange(shape[1]) < self._counts(self.card.count, shape[1])[:, None]
         else:
             real = slots[self.card.padding_name] != 0
-        values = {n: _convert(v[real], self.card.particles[n]) for n, v in slots.items()}
-        return real.sum(axis=1), self._with_constants(values, int(real.sum()))
+        return real.sum(axis=1), {n: v[real] for n, v in slots.items()}
 
     def _slots(self, name: str, source: Source) -> NDArray[Any]:
         """(N, P) one quantity of every slot of the selected events."""
@@ -193,6 +219,8 @@ class _Block:
     def _events(self, column: str | None, place: str, index: int | None = None) -> NDArray[Any]:
         """(N,) one number per selected event."""
         values = self.columns[column or ""]
+        if isinstance(values, Jagged) and (values.counts == 1).all():  # Delphes keeps its event as a list of one
+            values = values.values
         if not isinstance(values, Jagged):
             values = self._take(values, index, -1, place)
             if values.ndim == 1:
@@ -225,28 +253,3 @@ class _Block:
             codes = np.array(target.values)
             values = np.where(np.isin(values, codes), np.argmax(values[:, None] == codes, axis=1), -1)
         return class_index(self.container, target.column or name, values, len(target.classes), self.numbers)
-
-    def _with_constants(self, values: dict[str, NDArray[Any]], size: int) -> dict[str, NDArray[Any]]:
-        constants = {n: s for n, s in self.card.particles.items() if s.value is not None}
-        return values | {n: _convert(np.full(size, s.value), s) for n, s in constants.items()}
-
-
-def _convert(values: NDArray[Any], source: Source) -> NDArray[Any]:
-    """The values in internal units, NaN where missing."""
-    values = values.astype(np.float64)
-    if source.missing is not None:
-        values[values == source.missing] = np.nan
-    return values * to_internal(source.unit)
-
-
-def _momenta(form: tuple[str, ...], values: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """px, py, pz, energy from the quantities that one of card.MOMENTUM_FORMS names."""
-    a, b, c, last = values
-    if form == ("pt", "rapidity", "phi", "mass"):
-        return momenta_from_rapidity(a, b, c, last)
-    if form == ("pt", "eta", "phi", "mass"):
-        return momenta(a, b, c, last)
-    if form == ("pt", "eta", "phi", "energy"):
-        return momenta(a, b, c) | {"energy": last}
-    energy = last if form[-1] == "energy" else np.sqrt(a**2 + b**2 + c**2 + last**2)
-    return {"px": a, "py": b, "pz": c, "energy": energy}

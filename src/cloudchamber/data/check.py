@@ -24,7 +24,7 @@ ABSOLUTE_TOLERANCE = 1e-3  # GeV
 class Origin:
     """Where events come from, for error messages: the file, the number of the first of them, the file's column names.
 
-    selected: events were left out in between, so numbers count only those kept.
+    selected: events are not one for one those of the file, so numbers count only those made of it.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Origin:
     def event(self, at: int) -> str:
         """The event at row `at` of the cloud, in words."""
         if self.selected:
-            return f"event {at} of those that the card's selection keeps from event {self.start} on"
+            return f"event {at} of those that are kept or made from the file's event {self.start} on"
         return f"event {self.start + at}"
 
     def column(self, name: str) -> str:

@@ -30,12 +30,12 @@ def event_ids(cloud: Cloud) -> NDArray[np.uint64]:
     starts = np.cumsum(cloud.counts) - cloud.counts
     position = np.arange(len(key), dtype=np.uint64) - np.repeat(starts, cloud.counts).astype(np.uint64)
     key *= position * np.uint64(2) + np.uint64(1)  # odd, so that no bit of the key is lost, and the order counts
-    return _mix(_sums(key, cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
+    return mix(_sums(key, cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
 
 
 def unordered_ids(cloud: Cloud) -> NDArray[np.uint64]:
     """(N,) content hash of each event like `event_ids`, but the same in whatever order the particles are listed."""
-    return _mix(_sums(_particle_keys(cloud), cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
+    return mix(_sums(_particle_keys(cloud), cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
 
 
 def split_of(ids: NDArray[np.uint64], fractions: Sequence[float] = FRACTIONS) -> NDArray[np.int8]:
@@ -49,13 +49,13 @@ def split_of(ids: NDArray[np.uint64], fractions: Sequence[float] = FRACTIONS) ->
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
         raise BadInput(f"split fractions must be at least 0 and add up to 1, got {tuple(fractions)}")
-    uniform = (_mix(np.asarray(ids, dtype=np.uint64) + _STEP) >> np.uint64(11)) * 2.0**-53  # 53 bits, in [0, 1)
+    uniform = (mix(np.asarray(ids, dtype=np.uint64) + _STEP) >> np.uint64(11)) * 2.0**-53  # 53 bits, in [0, 1)
     return np.searchsorted(np.cumsum(fractions)[:-1], uniform, side="right").astype(np.int8)
 
 
 def _particle_keys(cloud: Cloud) -> NDArray[np.uint64]:
     px, py, pz, energy = (_bits(cloud.flat(name)) for name in ("px", "py", "pz", "energy"))
-    return _mix(_mix((px << np.uint64(32)) | py) ^ ((pz << np.uint64(32)) | energy))
+    return mix(mix((px << np.uint64(32)) | py) ^ ((pz << np.uint64(32)) | energy))
 
 
 def _sums(key: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -71,7 +71,8 @@ def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:
     return (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)  # -0.0 + 0.0 is 0.0
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A permutation of the 64-bit numbers that spreads every bit over all others (SplitMix64's finaliser)."""
     x = x + _STEP
     x = (x ^ (x >> np.uint64(30))) * _MULTIPLIERS[0]
     x = (x ^ (x >> np.uint64(27))) * _MULTIPLIERS[1]

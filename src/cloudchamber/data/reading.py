@@ -36,7 +36,7 @@ def read(path: Files, card: Path | str | None = None, *, start: int = 0, stop: i
     """The events of a file, of several files one after the other, or of a store.
 
     The format is recognised from the content: a reader of the registry, then a shipped card. card: a YAML card to use
-    instead, or the name of a shipped one. start, stop: which events, counted over all files.
+    instead, or the name of a shipped one or of a reader. start, stop: which events, counted over all files.
     Raises BadFile (truncated, not physics), UnknownFormat, MissingColumn, BadCard, BadStore.
     """
     paths = paths_of(path)
@@ -103,21 +103,26 @@ def _find(container: Container) -> Reader:
 
 
 def _from_card(card: Path | str) -> Reader:
-    shipped = _shipped_cards()
-    if isinstance(card, str) and card in shipped:
-        return shipped[card]
+    named: dict[str, Reader] = {**registry.entries("readers"), **_shipped_cards()}
+    if isinstance(card, str) and card in named:
+        return named[card]
     path = Path(card)
     if not path.exists() and path.suffix not in (".yaml", ".yml"):
-        raise BadCard(f"{card}: is neither a file nor a shipped card. Nearest: {nearest(str(card), shipped)}.")
+        raise BadCard(f"{card}: is neither a file, a shipped card nor a reader. Nearest: {nearest(str(card), named)}.")
     return card_reader(load(path), path)
 
 
 @cache
 def _shipped_cards() -> dict[str, Reader]:
-    return {path.stem: card_reader(load(path), path) for path in sorted(_CARDS.glob("*.yaml"))}
+    """By name. The card that asks for most keys comes first, so that the more special of two that fit is taken."""
+    cards = {path: load(path) for path in sorted(_CARDS.glob("*.yaml"))}
+    return {p.stem: card_reader(c, p) for p, c in sorted(cards.items(), key=lambda item: -len(item[1].recognise))}
 
 
 def _some(source: Source, cloud: Cloud) -> Cloud:
     if source.reader.selects and len(cloud) == 0:
-        raise BadFile(f"{source.path}: the card's selection keeps none of its {source.count} events")
+        raise BadFile(
+            f"{source.path}: the selection keeps none of its {source.count} events, or they hold nothing that "
+            f"{source.reader.name!r} reads"
+        )
     return cloud

@@ -6,7 +6,8 @@ JSON under the key "cloudchamber" of the file's metadata. A shard can be read wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,18 @@ _PREFIX = "part_"
 _ID = "event_id"
 
 
-def write_shard(path: Path, cloud: Cloud, ids: NDArray[np.uint64]) -> None:
-    """Write a cloud and its event ids. Raises BadSchema if an event column's name is taken by the format."""
-    offsets = pa.array(np.concatenate([[0], np.cumsum(cloud.counts)]).astype(np.int32))
-    columns: dict[str, Any] = {_ID: pa.array(ids)}
-    for name in (*MOMENTUM, *cloud.schema.feature_names):
-        values = pa.array(np.ascontiguousarray(cloud.flat(name), dtype=np.float32))
-        columns[_PREFIX + name] = pa.ListArray.from_arrays(offsets, values)
-    for name in cloud.schema.event_names:
-        if name in columns:
-            raise BadSchema(f"{cloud.schema.dataset!r}: an event column of a store cannot be called {name!r}. Rename it.")
-        columns[name] = pa.array(cloud.events[name])
-    table = pa.table(columns).replace_schema_metadata({METADATA_KEY: cloud.schema.model_dump_json()})
-    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_EVENTS, use_dictionary=False)
+def write_shard(path: Path, parts: Iterable[tuple[Cloud, NDArray[np.uint64]]]) -> None:
+    """Write clouds of one schema, each with its event ids, one after the other; at least one.
+
+    Raises BadSchema if an event column's name is taken by the format.
+    """
+    with ExitStack() as stack:
+        writer = None
+        for cloud, ids in parts:
+            table = _table(cloud, ids)
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=False))
+            writer.write_table(table, row_group_size=ROW_GROUP_EVENTS)
 
 
 def shard_schema(file: Parquet) -> Schema:
@@ -72,6 +72,19 @@ def read_ids(file: Parquet, start: int, stop: int) -> NDArray[np.uint64]:
     """The event ids of rows start to stop."""
     with file.guarded():
         return np.asarray(file.table((_ID,), start, stop)[_ID].to_numpy(), dtype=np.uint64)
+
+
+def _table(cloud: Cloud, ids: NDArray[np.uint64]) -> pa.Table:
+    offsets = pa.array(np.concatenate([[0], np.cumsum(cloud.counts)]).astype(np.int32))
+    columns: dict[str, Any] = {_ID: pa.array(ids)}
+    for name in (*MOMENTUM, *cloud.schema.feature_names):
+        values = pa.array(np.ascontiguousarray(cloud.flat(name), dtype=np.float32))
+        columns[_PREFIX + name] = pa.ListArray.from_arrays(offsets, values)
+    for name in cloud.schema.event_names:
+        if name in columns:
+            raise BadSchema(f"{cloud.schema.dataset!r}: an event column of a store cannot be called {name!r}. Rename it.")
+        columns[name] = pa.array(cloud.events[name])
+    return pa.table(columns).replace_schema_metadata({METADATA_KEY: cloud.schema.model_dump_json()})
 
 
 def _cloud(table: pa.Table, schema: Schema) -> Cloud:

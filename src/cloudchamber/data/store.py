@@ -18,9 +18,9 @@ from cloudchamber.data.identity import SPLITS, Split, event_ids, split_of
 from cloudchamber.data.shard import read_chosen, read_ids, read_rows, write_shard
 from cloudchamber.errors import BadInput, BadSchema, BadStore, nearest
 from cloudchamber.events import Cloud, Schema, concatenate
-from cloudchamber.run import file_hash, write_json
+from cloudchamber.run import atomic, file_hash, write_json
 
-__all__ = ["SPLITS", "Manifest", "Shard", "Split", "Store", "event_ids", "split_of", "write"]
+__all__ = ["SPLITS", "Manifest", "Part", "Split", "Store", "event_ids", "split_of", "write", "write_manifest", "write_part"]
 
 STORE_VERSION = 1
 SHARD_EVENTS = 50_000  # bounds the memory of writing: about 100 MB for jets of 50 particles with 20 features
@@ -40,6 +40,18 @@ class Shard(_Document):
     sha256: str
 
 
+Classes = dict[str, dict[str, dict[str, int]]]
+
+
+class Part(_Document):
+    """What a manifest needs to know of some events: their shard (None without an event), counts and schema."""
+
+    shard: Shard | None
+    particles: int
+    classes: Classes
+    events: Schema
+
+
 class Manifest(_Document):
     """What a store holds. classes: events per class label, class and split; -1 (unknown) counts as "unknown".
 
@@ -50,7 +62,7 @@ class Manifest(_Document):
     rows: int
     particles: int
     splits: dict[str, int]
-    classes: dict[str, dict[str, dict[str, int]]]
+    classes: Classes
     shards: tuple[Shard, ...]
     events: Schema
     provenance: dict[str, Any]
@@ -178,49 +190,58 @@ def write(
         raise BadStore(f"{path}: is there already. Give another name, or remove it yourself.")
     record = {"parents": [{"name": p.name, "sha256": file_hash(p)} for p in map(Path, parents)], **(provenance or {})}
     with _folder(path) as temporary:
-        shards: list[Shard] = []
-        particles, counts, schema = 0, _Counts(), None
-        for number, cloud in enumerate(_rechunk(clouds, shard_events)):
-            schema = cloud.schema
-            ids = event_ids(cloud)
-            splits = split_of(ids)
-            file = temporary / f"shard-{number:05d}.parquet"
-            write_shard(file, cloud, ids)
-            counts.add(cloud, splits)
-            particles += int(cloud.counts.sum())
-            shards.append(_shard(file, splits))
-        if schema is None:
+        parts = [write_part(temporary, number, cloud) for number, cloud in enumerate(_rechunk(clouds, shard_events))]
+        if not parts:
             raise BadStore(f"{path}: no event to write")
-        manifest = Manifest(
-            rows=sum(s.rows for s in shards),
-            particles=particles,
-            splits={name: sum(s.splits[name] for s in shards) for name in SPLITS},
-            classes=counts.table,
-            shards=tuple(shards),
-            events=schema,
-            provenance=record,
-        )
-        write_json(temporary / "manifest.json", manifest.model_dump(mode="json"))
+        write_manifest(temporary, parts, record)
     return Store.open(path)
 
 
-class _Counts:
-    """Events per class label, class and split, added up over shards."""
+def write_part(folder: Path, number: int, cloud: Cloud) -> Part:
+    """Write a cloud as the shard of this number, which appears whole or not at all; no shard for a cloud without events."""
+    ids = event_ids(cloud)
+    splits = split_of(ids)
+    classes = _classes(cloud, splits)
+    if len(cloud) == 0:
+        return Part(shard=None, particles=0, classes=classes, events=cloud.schema)
+    file = folder / f"shard-{number:05d}.parquet"
+    with atomic(file) as temporary:
+        write_shard(temporary, [(cloud, ids)])
+    return Part(shard=_shard(file, splits), particles=int(cloud.counts.sum()), classes=classes, events=cloud.schema)
 
-    def __init__(self) -> None:
-        self.table: dict[str, dict[str, dict[str, int]]] = {}
 
-    def add(self, cloud: Cloud, splits: NDArray[np.int8]) -> None:
-        for label in (lb for lb in cloud.schema.labels if lb.classes):
-            values, size = cloud.labels[label.name], len(label.classes)
-            if len(values) and not (values.min() >= -1 and values.max() < size):
-                raise BadSchema(f"label {label.name!r} has values {values.min()} to {values.max()}, expected -1 to {size - 1}")
-            cells = np.bincount((values + 1) * len(SPLITS) + splits, minlength=(size + 1) * len(SPLITS)).reshape(size + 1, -1)
-            rows = self.table.setdefault(label.name, {})
-            for name, cell in zip(("unknown", *label.classes), cells.tolist(), strict=True):
-                if name != "unknown" or any(cell) or name in rows:
-                    old = rows.setdefault(name, dict.fromkeys(SPLITS, 0))
-                    rows[name] = {s: old[s] + n for s, n in zip(SPLITS, cell, strict=True)}
+def write_manifest(folder: Path, parts: Iterable[Part], provenance: Mapping[str, Any]) -> None:
+    """Write the manifest of a folder whose shards are those of the parts, in their order."""
+    parts = list(parts)
+    shards = tuple(p.shard for p in parts if p.shard is not None)
+    classes: Classes = {}
+    for label, rows in ((label, rows) for p in parts for label, rows in p.classes.items()):
+        for name, counts in rows.items():
+            old = classes.setdefault(label, {}).setdefault(name, dict.fromkeys(SPLITS, 0))
+            old.update({split: old[split] + n for split, n in counts.items()})
+    manifest = Manifest(
+        rows=sum(s.rows for s in shards),
+        particles=sum(p.particles for p in parts),
+        splits={name: sum(s.splits[name] for s in shards) for name in SPLITS},
+        classes=classes,
+        shards=shards,
+        events=parts[0].events,
+        provenance=dict(provenance),
+    )
+    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+
+
+def _classes(cloud: Cloud, splits: NDArray[np.int8]) -> Classes:
+    """Events per class label, class and split; "unknown" only if there are any."""
+    table: Classes = {}
+    for label in (lb for lb in cloud.schema.labels if lb.classes):
+        values, size = cloud.labels[label.name], len(label.classes)
+        if len(values) and not (values.min() >= -1 and values.max() < size):
+            raise BadSchema(f"label {label.name!r} has values {values.min()} to {values.max()}, expected -1 to {size - 1}")
+        cells = np.bincount((values + 1) * len(SPLITS) + splits, minlength=(size + 1) * len(SPLITS)).reshape(size + 1, -1)
+        rows = zip(("unknown", *label.classes), cells.tolist(), strict=True)
+        table[label.name] = {n: dict(zip(SPLITS, cell, strict=True)) for n, cell in rows if n != "unknown" or any(cell)}
+    return table
 
 
 @contextmanager

@@ -1,168 +1,291 @@
-"""Training set: events as flat float32 columns with offsets, in memory or memory-mapped from a cache folder."""
+"""Training set: what a model reads, for every event at once. Parts side by side, in memory or memory-mapped."""
 
-# N event, T particle of any event, F particle column, G event column
+# N event, B chosen event, T particle of any event, S slot of a particle, F particle column, G event column
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.data.store import Store, event_ids
-from cloudchamber.errors import BadInput
-from cloudchamber.events import Cloud, Schema
+from cloudchamber.data.identity import event_ids
+from cloudchamber.data.order import Selection, Shuffle, as_array, take
+from cloudchamber.errors import BadInput, BadSchema
+from cloudchamber.events import Cloud, Label, Schema
 from cloudchamber.events.kinematics import event_features, leading, particle_features
-from cloudchamber.run import file_hash
 
-CACHE_VERSION = 1
-_ARRAYS = ("particles_TF", "counts_N", "columns_NG", "weight_N", "event_id_N")
+_CHUNK = 1 << 18  # events whose numbers are in memory at once while a whole set is looked through
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """What a model reads, for every event at once.
+class Part:
+    """Some events of one schema.
 
-    particles_TF: float32 (T, F), columns `particle_names`, first kinematics.GEOMETRY. offsets_N: int64 (N + 1,).
-    columns_NG: float32 (N, G), columns `column_names`. weight_N: float32, as in the file. event_id_N: uint64.
-    targets: (N,) per label of the schema.
+    particles_TF: float32 (T, F), columns `particle_names`, first kinematics.GEOMETRY. events_N: structured, one record
+    per event: start (row of its first particle), count, weight, event_id, columns (G,), target-0, target-1, ... in the
+    order of the schema's labels. split: "train", "val" or "test" if all events are of it. identity: names the content.
     """
 
     schema: Schema
     particle_names: tuple[str, ...]
     column_names: tuple[str, ...]
     particles_TF: NDArray[np.float32]
-    offsets_N: NDArray[np.int64]
-    columns_NG: NDArray[np.float32]
-    weight_N: NDArray[np.float32]
-    event_id_N: NDArray[np.uint64]
-    targets: Mapping[str, NDArray[Any]]
+    events_N: NDArray[Any]
+    split: str | None = None
+    identity: str = ""
+
+    @classmethod
+    def from_cloud(cls, cloud: Cloud, max_particles: int) -> Part:
+        """Every event of a cloud with its `max_particles` leading particles.
+
+        Derived features are those of the whole event: the cut removes tokens, it does not move the axis.
+        """
+        features = particle_features(cloud)
+        extra = Schema.model_validate({**cloud.schema.model_dump(), "features": [{"name": n} for n in features]})
+        momentum = {name: cloud.flat(name) for name in ("px", "py", "pz", "energy")}
+        kept = leading(Cloud.from_flat(cloud.counts, momentum | features, cloud.events, extra), max_particles)
+        columns = event_features(cloud)
+        targets = [np.asarray(cloud.events[name]) for name in cloud.schema.label_names]
+        events_N = np.empty(len(cloud), dtype=record_type(len(columns), [t.dtype for t in targets]))
+        events_N["count"] = kept.counts
+        events_N["start"] = np.cumsum(kept.counts) - kept.counts
+        events_N["weight"] = cloud.weights
+        events_N["event_id"] = event_ids(cloud)
+        events_N["columns"] = np.stack(list(columns.values()), axis=1)
+        for i, values in enumerate(targets):
+            events_N[f"target-{i}"] = values
+        particles_TF = np.stack([kept.flat(n) for n in features], axis=1)
+        return cls(cloud.schema, tuple(features), tuple(columns), particles_TF, events_N)
 
     def __len__(self) -> int:
-        return len(self.offsets_N) - 1
+        return len(self.events_N)
 
-    @property
-    def counts_N(self) -> NDArray[np.int64]:
-        """(N,) particles per event."""
-        return np.diff(self.offsets_N)
+
+def record_type(columns: int, targets: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    """The record of one event, as in Part."""
+    fields = [("start", "<i8"), ("count", "<i8"), ("weight", "<f4"), ("event_id", "<u8"), ("columns", "<f4", (columns,))]
+    return np.dtype([*fields, *((f"target-{i}", t.str) for i, t in enumerate(targets))], align=True)
+
+
+class TrainingSet:
+    """Events of one or more parts, numbered through in the order of the parts.
+
+    Parts may differ in features, columns and labels: the set has the union of each. What a part lacks is NaN for its
+    events, an unknown class (-1) or an unknown number (NaN). Labels of one name share their classes, by name.
+    Raises BadInput for a set without events, BadSchema if parts have the same label with different meanings.
+    """
+
+    def __init__(self, parts: Sequence[Part]):
+        self.parts = tuple(parts)
+        self.starts = np.concatenate([[0], np.cumsum([len(p) for p in self.parts], dtype=np.int64)])
+        if len(self) == 0:
+            raise BadInput(f"{self.parts[0].schema.dataset!r} has no events" if self.parts else "a training set has no parts")
+        kinds = {id(p.schema): p for p in self.parts}.values()
+        self.particle_names = _union(p.particle_names for p in kinds)
+        self.column_names = _union(p.column_names for p in kinds)
+        self.schema = _joined([p.schema for p in kinds])
+        self._views = {id(p.schema): _View.of(p, self) for p in kinds}
 
     @classmethod
     def from_cloud(cls, cloud: Cloud, max_particles: int = 128) -> TrainingSet:
-        """The training set of a cloud, in memory; each event keeps its `max_particles` leading particles.
+        """The training set of a cloud, in memory, in the cloud's order."""
+        return cls([Part.from_cloud(cloud, max_particles)])
 
-        Derived features are those of the whole event: the cut removes tokens, it does not move the axis.
-        Raises BadInput for a cloud without events.
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def everything(self) -> range:
+        """The rows of all events."""
+        return range(len(self))
+
+    def split(self, name: str) -> Selection | None:
+        """The rows of a split, if every part belongs to one split: a range, since parts of a split lie side by side."""
+        members = [i for i, p in enumerate(self.parts) if p.split == name]
+        if any(p.split is None for p in self.parts):
+            return None
+        return range(int(self.starts[members[0]]), int(self.starts[members[-1] + 1])) if members else range(0)
+
+    def __getitem__(self, rows: Selection) -> Chosen:
+        """Some events, in the order given; their records are read here, their particles when asked for."""
+        rows = as_array(rows)
+        return Chosen(self, len(rows), tuple(self._by_part(rows)))
+
+    def chunks(self, rows: Selection) -> Iterator[NDArray[np.int64]]:
+        """The rows in pieces that fit in memory."""
+        for start in range(0, len(rows), _CHUNK):
+            yield take(rows, np.arange(start, min(start + _CHUNK, len(rows))))
+
+    def sample(self, rows: Selection, size: int, seed: int = 0) -> NDArray[np.int64]:
+        """`size` of the rows at random (all of them if there are fewer), always the same ones."""
+        return take(rows, Shuffle(len(rows), seed).at(0, min(size, len(rows))))
+
+    def view(self, part: Part) -> _View:
+        """How the columns of a part appear in this set."""
+        return self._views[id(part.schema)]
+
+    def _by_part(self, rows: NDArray[np.int64]) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[Any]]]:
+        """The parts that some rows lie in; where in `rows` their events are, and these events' records."""
+        if len(self.parts) == 1 or len(rows) == 0:
+            yield self.parts[0], np.arange(len(rows)), self.parts[0].events_N[rows]
+            return
+        part_B = np.searchsorted(self.starts, rows, side="right") - 1
+        order = np.argsort(part_B, kind="stable")
+        borders = np.flatnonzero(np.diff(part_B[order])) + 1
+        for members in np.split(order, borders):
+            number = int(part_B[members[0]])
+            part = self.parts[number]
+            yield part, members, part.events_N[rows[members] - self.starts[number]]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some events of a training set, with the set's columns."""
+
+    data: TrainingSet
+    size: int
+    pieces: tuple[tuple[Part, NDArray[np.int64], NDArray[Any]], ...]  # part, places among the chosen, records
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(B,) particles per event."""
+        counts_B: NDArray[np.int64] = self._gather(lambda _, events_B: events_B["count"])
+        return counts_B
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """(B,) weights as in the file; 1 where it has none."""
+        weights_B: NDArray[np.float32] = self._gather(lambda _, events_B: events_B["weight"])
+        return weights_B
+
+    @property
+    def ids(self) -> NDArray[np.uint64]:
+        """(B,) event ids."""
+        ids_B: NDArray[np.uint64] = self._gather(lambda _, events_B: events_B["event_id"])
+        return ids_B
+
+    @property
+    def columns(self) -> NDArray[np.float32]:
+        """(B, G) event columns; NaN where unknown."""
+        columns_BG: NDArray[np.float32] = self._gather(lambda view, events_B: view.columns(events_B))
+        return columns_BG
+
+    def target(self, name: str) -> NDArray[Any]:
+        """(B,) one label: class index or number."""
+        values_B: NDArray[Any] = self._gather(lambda view, events_B: view.target(name, events_B))
+        return values_B
+
+    def known(self, name: str) -> NDArray[np.bool_]:
+        """(B,) whether a label is known."""
+        values = self.target(name)
+        return values >= 0 if self.data.schema.label(name).classes else np.isfinite(values)
+
+    def particles(self, width: int | None = None) -> NDArray[np.float32]:
+        """(B, P, F) padded particles. P: `width`, or the largest count, at least 1.
+
+        Padding is 0; a feature that an event's part lacks is NaN in its particles.
         """
-        if len(cloud) == 0:
-            raise BadInput(f"{cloud.schema.dataset!r} has no events")
-        features = particle_features(cloud)
-        extra = Schema.model_validate({**cloud.schema.model_dump(), "features": [{"name": n} for n in features]})
-        everything = {"px": cloud.flat("px"), "py": cloud.flat("py"), "pz": cloud.flat("pz"), "energy": cloud.flat("energy")}
-        kept = leading(Cloud.from_flat(cloud.counts, everything | features, cloud.events, extra), max_particles)
-        columns = event_features(cloud)
-        return cls(
-            schema=cloud.schema,
-            particle_names=tuple(features),
-            column_names=tuple(columns),
-            particles_TF=np.stack([kept.flat(n) for n in features], axis=1),
-            offsets_N=np.concatenate([[0], np.cumsum(kept.counts)]),
-            columns_NG=np.stack(list(columns.values()), axis=1),
-            weight_N=cloud.weights.astype(np.float32),
-            event_id_N=event_ids(cloud),
-            targets={name: cloud.events[name] for name in cloud.schema.label_names},
-        )
+        longest = int(self.counts.max(initial=0))
+        width = max(longest, 1) if width is None else width
+        assert longest <= width
+        slots_SF = np.zeros((self.size * width, len(self.data.particle_names)), dtype=np.float32)
+        for part, members, events_B in self.pieces:
+            columns, flat = self.data.view(part).particle_columns, part.particles_TF
+            # One contiguous copy per event beats one gather of rows: the particles of an event lie side by side.
+            places = zip(members.tolist(), events_B["start"].tolist(), events_B["count"].tolist(), strict=True)
+            for at, start, count in places:
+                first = at * width
+                if columns is None:
+                    slots_SF[first : first + count] = flat[start : start + count]
+                else:
+                    slots_SF[first : first + count] = np.nan
+                    slots_SF[first : first + count, columns] = flat[start : start + count]
+        return slots_SF.reshape(self.size, width, -1)
+
+    def _gather(self, read: Callable[[_View, NDArray[Any]], NDArray[Any]]) -> Any:
+        values = [read(self.data.view(part), events_B) for part, _, events_B in self.pieces]
+        if len(values) == 1:
+            return np.ascontiguousarray(values[0])
+        found = np.empty((self.size, *values[0].shape[1:]), dtype=np.result_type(*values))
+        for (_, members, _), own in zip(self.pieces, values, strict=True):
+            found[members] = own
+        return found
+
+
+@dataclass(frozen=True)
+class _View:
+    """How the columns of a part appear in the set. particle_columns: None if they are the set's own."""
+
+    particle_columns: list[int] | None
+    column_places: list[int] | None  # likewise
+    width: int
+    targets: Mapping[str, tuple[str, NDArray[np.int64] | None, float]]  # field, class index in the set, value if unknown
 
     @classmethod
-    def open(cls, folder: Path) -> TrainingSet:
-        """A training set written by `write`; the particles stay on disk until they are read."""
-        meta = json.loads((folder / "set.json").read_text())
-        schema = Schema.model_validate(meta["schema"])
-        targets = {n: _open_array(folder, f"target-{i}", meta["arrays"]) for i, n in enumerate(schema.label_names)}
-        arrays = {name: _open_array(folder, name, meta["arrays"]) for name in _ARRAYS}
-        counts = np.asarray(arrays.pop("counts_N"))
+    def of(cls, part: Part, data: TrainingSet) -> _View:
+        own = list(part.schema.label_names)
+        targets = {}
+        for label in data.schema.labels:
+            index = None
+            if label.name in own and label.classes:
+                places = [label.classes.index(c) for c in part.schema.label(label.name).classes]
+                index = np.array([*places, -1])
+            field = f"target-{own.index(label.name)}" if label.name in own else ""
+            targets[label.name] = (field, index, -1 if label.classes else np.nan)
+        same = part.particle_names == data.particle_names
+        same_columns = part.column_names == data.column_names
         return cls(
-            schema,
-            tuple(meta["particle_names"]),
-            tuple(meta["column_names"]),
+            particle_columns=None if same else [data.particle_names.index(n) for n in part.particle_names],
+            column_places=None if same_columns else [data.column_names.index(n) for n in part.column_names],
+            width=len(data.column_names),
             targets=targets,
-            offsets_N=np.concatenate([[0], np.cumsum(counts)]),
-            **arrays,
         )
 
+    def columns(self, events_B: NDArray[Any]) -> NDArray[np.float32]:
+        if self.column_places is None:
+            own: NDArray[np.float32] = events_B["columns"]
+            return own
+        found = np.full((len(events_B), self.width), np.nan, dtype=np.float32)
+        found[:, self.column_places] = events_B["columns"]
+        return found
 
-def write(folder: Path, parts: Iterable[TrainingSet]) -> None:
-    """Write training sets, one after the other, as one; only one part is in memory at a time.
-
-    The folder appears whole or not at all. Raises BadInput if the parts have different columns or labels.
-    """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        meta = _append_all(temporary, parts)
-        (temporary / "set.json").write_text(json.dumps(meta))
-        if folder.exists():
-            raise FileExistsError(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    def target(self, name: str, events_B: NDArray[Any]) -> NDArray[Any]:
+        field, index, unknown = self.targets[name]
+        if not field:
+            return np.full(len(events_B), unknown)
+        return events_B[field] if index is None else index[events_B[field]]
 
 
-def cached(stores: Sequence[Store], max_particles: int) -> TrainingSet:
-    """The training set of some stores, memory-mapped; built once per content under the user's cache folder.
-
-    The folder is CLOUDCHAMBER_CACHE, or `cloudchamber` in the user's cache; it can be deleted at any time.
-    """
-    root = Path(os.environ.get("CLOUDCHAMBER_CACHE") or Path.home() / ".cache" / "cloudchamber")
-    content = "".join(file_hash(s.path) for s in stores)
-    folder = root / hashlib.sha256(f"{CACHE_VERSION} {max_particles} {content}".encode()).hexdigest()[:24]
-    if not (folder / "set.json").is_file():
-        clouds = (cloud for store in stores for cloud in store.iter_shards())
-        with suppress(FileExistsError):  # another process was faster with the same content
-            write(folder, (TrainingSet.from_cloud(cloud, max_particles) for cloud in clouds))
-    return TrainingSet.open(folder)
+def _union(names: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in names for name in part))
 
 
-def _append_all(folder: Path, parts: Iterable[TrainingSet]) -> dict[str, Any]:
-    meta: dict[str, Any] = {}
-    arrays: dict[str, dict[str, Any]] = {}
-    for part in parts:
-        names = {
-            "particle_names": list(part.particle_names),
-            "column_names": list(part.column_names),
-            "labels": [label.model_dump(mode="json") for label in part.schema.labels],
-            "frame": part.schema.frame,
-            "simulated": part.schema.simulated,
+def _joined(schemas: Sequence[Schema]) -> Schema:
+    """One schema for the events of several: the first one's, with everyone's columns, labels, sources and notes."""
+    first = schemas[0]
+    if len(schemas) == 1:
+        return first
+    labels: dict[str, Label] = {}
+    for schema in schemas:
+        for label in schema.labels:
+            known = labels.setdefault(label.name, label)
+            if bool(known.classes) != bool(label.classes) or known.unit != label.unit:
+                raise BadSchema(f"label {label.name!r} of {schema.dataset!r} has another meaning than in {first.dataset!r}")
+            classes = _union([known.classes, label.classes])
+            labels[label.name] = known.model_copy(update={"classes": classes})
+    origins = {s.simulated for s in schemas}
+    return first.model_copy(
+        update={
+            "dataset": " + ".join(_union([[s.dataset] for s in schemas])),
+            "features": tuple({f.name: f for s in reversed(schemas) for f in reversed(s.features)}.values())[::-1],
+            "columns": tuple({c.name: c for s in reversed(schemas) for c in reversed(s.columns)}.values())[::-1],
+            "labels": tuple(labels.values()),
+            "simulated": origins.pop() if len(origins) == 1 else None,
+            "licence": " + ".join(_union([[s.licence] for s in schemas])),
+            "citation": _union(s.citation for s in schemas),
+            "notes": " | ".join(_union([[s.notes] for s in schemas if s.notes])),
         }
-        meta = meta or {**names, "schema": part.schema.model_dump(mode="json"), "notes": []}
-        if part.schema.notes not in meta["notes"]:
-            meta["notes"].append(part.schema.notes)
-        owed = meta["schema"]["citation"]
-        meta["schema"]["citation"] = list(dict.fromkeys([*owed, *part.schema.citation]))
-        if different := [k for k, v in names.items() if meta[k] != v]:
-            raise BadInput(f"{part.schema.dataset!r} has other {different[0]} than the data before it: {names[different[0]]}")
-        for name, values in _named_arrays(part).items():
-            entry = arrays.setdefault(name, {"dtype": values.dtype.str, "shape": [0, *values.shape[1:]]})
-            entry["shape"][0] += len(values)
-            with (folder / f"{name}.bin").open("ab") as stream:
-                stream.write(np.ascontiguousarray(values).astype(entry["dtype"]).data)
-    meta["schema"]["notes"] = " | ".join(meta.pop("notes"))
-    return {**meta, "arrays": arrays}
-
-
-def _named_arrays(part: TrainingSet) -> dict[str, NDArray[Any]]:
-    targets = {f"target-{i}": part.targets[n] for i, n in enumerate(part.schema.label_names)}
-    return {name: getattr(part, name) for name in _ARRAYS} | targets
-
-
-def _open_array(folder: Path, name: str, arrays: Mapping[str, Any]) -> NDArray[Any]:
-    entry = arrays[name]
-    mapped = np.memmap(folder / f"{name}.bin", dtype=np.dtype(entry["dtype"]), mode="r", shape=tuple(entry["shape"]))
-    return np.asarray(mapped)  # the same pages; slicing a plain array is several times faster than slicing a memmap
+    )

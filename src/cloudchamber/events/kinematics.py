@@ -86,6 +86,12 @@ def invariant_mass(cloud: Cloud) -> NDArray[np.float64]:
     return np.sqrt(np.maximum(e**2 - px**2 - py**2 - pz**2, 0.0))
 
 
+def axes_of(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
+    """(N,) pt [GeV], eta, phi [rad] and energy [GeV] of the sum of each event's particles."""
+    pt, eta, phi = pt_eta_phi(*(_total(cloud, n) for n in ("px", "py", "pz")))
+    return {"pt": pt, "eta": eta, "phi": phi, "energy": _total(cloud, "energy")}
+
+
 def leading(cloud: Cloud, limit: int) -> Cloud:
     """Every event's particles by falling pT, at most `limit` of them."""
     order = ak.argsort(np.hypot(cloud.particles.px, cloud.particles.py), axis=1, ascending=False, stable=True)

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait
-from multiprocessing.synchronize import Event
-from types import ModuleType
 
 import numpy as np
 
-from cloudchamber.errors import BadInput, CloudchamberError
+from cloudchamber.errors import BadInput
 from cloudchamber.events import Cloud, Feature, Label, Schema, concatenate
 from cloudchamber.events.clustering import fastjet_module
 from cloudchamber.events.kinematics import FLAGS
 from cloudchamber.simulate.collider import BATCH, COLUMNS, MAX_ETA, PARTONS, RADIUS, JetBatch, generate, pythia_module
 from cloudchamber.simulate.scenarios import CITATIONS, scenario
+from cloudchamber.workers import check_stop, cores, executor, in_order
 
 CHUNK = 500  # jets per job: fixed, since a chunk is what a seed belongs to
 MPI = True
@@ -37,7 +27,6 @@ _DESCRIPTIONS = {
     "dz": "longitudinal impact parameter",
     "dz_err": "resolution of dz",
 }
-_stop: Event | None = None  # of a worker process: set when the parent wants no more
 
 
 def simulate(
@@ -83,9 +72,8 @@ def stream(
         for name in classes
         if chunk * CHUNK < counts[name]
     ]
-    workers = min(workers or _cores(), len(jobs))
     # A generator of its own, so that wrong arguments are told at the call and not at the first cloud.
-    return _clouds(jobs, map(run_job, jobs) if workers == 1 else _in_pool(jobs, workers), schema, progress)
+    return _clouds(jobs, min(workers or cores(), len(jobs)), schema, progress)
 
 
 def describe(classes: Sequence[str], *, seed: int, mpi: bool, pt_range: tuple[float, float]) -> Schema:
@@ -140,8 +128,7 @@ def run_job(job: _Job) -> JetBatch:
     parts: list[JetBatch] = []
     done = 0
     for part in generate(scenario(job.name), job.seeds, mpi=job.mpi, pt_range=job.pt_range):
-        if _stop is not None and _stop.is_set():
-            raise CloudchamberError("the simulation was stopped")
+        check_stop()
         parts.append(part)
         done += len(part)
         if done >= job.n:
@@ -152,65 +139,14 @@ def run_job(job: _Job) -> JetBatch:
     return JetBatch(counts, particles, np.concatenate([p.parton for p in parts])[: job.n])
 
 
-def _clouds(
-    jobs: Sequence[_Job], chunks: Iterator[JetBatch], schema: Schema, progress: Callable[[int], None] | None
-) -> Iterator[Cloud]:
+def _clouds(jobs: Sequence[_Job], workers: int, schema: Schema, progress: Callable[[int], None] | None) -> Iterator[Cloud]:
     classes = schema.label("label").classes
-    for job, jets in zip(jobs, chunks, strict=True):
-        label = np.full(len(jets), classes.index(job.name), dtype=np.int64)
-        if progress is not None:
-            progress(len(jets))
-        yield Cloud.from_flat(jets.counts, jets.particles, {"label": label, "parton": jets.parton}, schema)
-
-
-def _in_pool(jobs: Sequence[_Job], workers: int) -> Iterator[JetBatch]:
-    """The chunks in the order of the jobs, a few of them ahead of the reader."""
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,))
-    waiting: deque[Future[JetBatch]] = deque()
-    try:
-        for job in jobs:
-            with _no_script():
-                waiting.append(pool.submit(run_job, job))
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise CloudchamberError("a simulation worker died: killed, or out of memory. Give fewer workers.") from error
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _no_script() -> Iterator[None]:
-    """Hide the user's script from new workers: they need nothing of it, and would run it once more."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-
-
-def _start_worker(stop: Event) -> None:
-    global _stop  # noqa: PLW0603  # the one state of a worker process
-    _stop = stop
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-
-
-def _follow(sentinel: int) -> None:
-    """End this worker with its parent: a killed parent cannot stop it."""
-    wait([sentinel])
-    os._exit(1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with executor(workers) as pool:
+        for job, jets in zip(jobs, in_order(pool, run_job, jobs, ahead=2 * workers), strict=True):
+            label = np.full(len(jets), classes.index(job.name), dtype=np.int64)
+            if progress is not None:
+                progress(len(jets))
+            yield Cloud.from_flat(jets.counts, jets.particles, {"label": label, "parton": jets.parton}, schema)
 
 
 def _check(classes: Sequence[str], counts: Mapping[str, int], workers: int | None, pt_range: tuple[float, float]) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from cloudchamber.data.store import SPLITS, Store, split_of
-from cloudchamber.data.training_set import TrainingSet, cached
+from cloudchamber.data.cache import cached
+from cloudchamber.data.order import Selection, as_array
+from cloudchamber.data.store import Store
+from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRecipe, BadRun
 from cloudchamber.events import Schema
 from cloudchamber.nn.sizes import size
@@ -21,24 +22,17 @@ from cloudchamber.run import Run
 from cloudchamber.stats import summarise
 from cloudchamber.train.checkpoint import Progress
 from cloudchamber.train.events import read_events
-from cloudchamber.train.loop import OnRecord, Training, rows_with_target, train
+from cloudchamber.train.loop import OnRecord, Training, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
+from cloudchamber.train.rows import Rows, class_counts, loader_of, split_rows, weight_scale
 from cloudchamber.train.scoring import checked_device, score_table
 from cloudchamber.train.weights import read_config, weights_folder
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
 _SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 20, 7_680, 300_000, 3
+_SCALE_EVENTS = 200_000  # events from which the scale of a regression target is taken
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
 _BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new head is shaped
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The events of a training set that train, validate and test."""
-
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,22 +43,6 @@ class Fitted:
     recipe: Recipe
     progress: Progress
     report: LoadReport | None
-
-
-def split_rows(data: TrainingSet, recipe: Recipe) -> Rows:
-    """Train, validation and test events by the hash of their ids, those with a known target, in the order of the ids.
-
-    That order is random and independent of the order in the file: the first events of it are a fair sample.
-    """
-    ids = np.asarray(data.event_id_N)
-    folds, order = split_of(ids), np.argsort(ids, kind="stable")
-    rows = {name: order[folds[order] == i] for i, name in enumerate(SPLITS)}
-    for name, members in rows.items():
-        if len(members) == 0:
-            raise BadInput(f"{data.schema.dataset!r}: no event falls into the split {name!r}; {len(data)} events are too few")
-    names = tuple(data.schema.resolve(t.target) for t in recipe.tasks if t.target)
-    rows = {name: rows_with_target(data, members, names) for name, members in rows.items()}
-    return Rows(**(rows | {"train": rows["train"][: recipe.train_events]}))
 
 
 def open_data(recipe: Recipe) -> TrainingSet:
@@ -87,7 +65,7 @@ def with_suitable_task(recipe: Recipe, schema: Schema) -> Recipe:
     return recipe.model_copy(update={"tasks": tuple(tasks)})
 
 
-def resolve(recipe: Recipe, data: TrainingSet, train_rows: NDArray[np.int64]) -> Recipe:
+def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
     """The recipe with size, steps, learning rate and target scales filled in where it left them open."""
     optimisation = recipe.optimisation
     name: SizeName = recipe.size
@@ -124,28 +102,31 @@ def fit(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network that is ready to train, the resolved recipe, and how loading went."""
+    """A network that is ready to train, the resolved recipe, how loading went, and what brings the mean weight to 1."""
 
     network: Network
     recipe: Recipe
     report: LoadReport | None
+    weight_scale: float
 
 
 def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     """Resolve the recipe and build its network; everything that can be refused is refused here."""
     recipe = resolve(recipe, data, rows.train)
-    if not np.mean(data.weight_N[rows.train]) > 0 or np.min(data.weight_N[rows.train]) < 0:
-        raise BadInput(f"{data.schema.dataset!r}: weights {data.schema.weight!r} must not be negative, and not all be 0")
+    scale = weight_scale(data, rows.train)
     generator = torch.Generator().manual_seed(recipe.seed)
     if recipe.adapt == "scratch":
-        return Prepared(new_network(recipe.size, data, recipe.tasks, recipe.max_particles, generator), recipe, None)
+        network = new_network(recipe.size, data, recipe.tasks, recipe.max_particles, generator, rows.train)
+        return Prepared(network, recipe, None, scale)
     folder = weights_folder(str(recipe.weights))
-    network, report = adapt_network(folder, data, recipe.tasks, recipe.max_particles, recipe.new_features, generator)
+    network, report = adapt_network(
+        folder, data, recipe.tasks, recipe.max_particles, recipe.new_features, generator, rows.train
+    )
     if recipe.adapt == "probe":
         if new := (*report.particle.new, *report.column.new):
             raise BadRecipe(f"adapt 'probe' cannot learn the new feature {new[0]!r}: its embedding is frozen at zero")
         network.backbone.requires_grad_(False)
-    return Prepared(network, recipe, report)
+    return Prepared(network, recipe, report, scale)
 
 
 def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, device: str, on_record: OnRecord | None) -> Fitted:
@@ -154,12 +135,13 @@ def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, devi
     assert optimisation.learning_rate is not None
     training = Training(
         data=data,
-        train_rows=rows.train,
-        val_rows=rows.val[:_MAX_VALIDATION],
+        loader=loader_of(recipe, rows),
+        val_rows=data.sample(rows.val, _MAX_VALIDATION),
         optimisation=optimisation,
         steps=optimisation.steps,
         learning_rate=optimisation.learning_rate,
         seed=recipe.seed,
+        weight_scale=ready.weight_scale,
         feature_drop=recipe.feature_drop,
         device=checked_device(device),
         identity=_identity(recipe, data, rows),
@@ -231,7 +213,7 @@ def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]
     return {
         "dataset": data.schema.dataset,
         "events": len(rows.train),
-        "classes": _class_counts(data, rows.train),
+        "classes": class_counts(data, rows.train),
         "jets_seen": jets_seen,
         "notes": data.schema.notes,
     }
@@ -279,28 +261,21 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
     }
     predicting = [t for t in fitted.network.tasks if t.label is not None]
     if predicting:
-        table = score_table(fitted.network, data, rows.test, predicting[0], run=run.path.name, sha256=digest, fold="test")
+        table = score_table(
+            fitted.network, data, as_array(rows.test), predicting[0], run=run.path.name, sha256=digest, fold="test"
+        )
         table.write(run.path / "scores.parquet")
         summary |= {"classes": list(table.classes), "test": summarise(table)}
     return summary
 
 
-def _class_counts(data: TrainingSet, rows: NDArray[np.int64]) -> dict[str, dict[str, int]]:
-    counts = {}
-    for label in data.schema.labels:
-        if label.classes:
-            values = np.asarray(data.targets[label.name])[rows]
-            counts[label.name] = {c: int((values == i).sum()) for i, c in enumerate(label.classes)}
-    return counts
-
-
-def _with_scale(spec: TaskSpec, data: TrainingSet, rows: NDArray[np.int64]) -> TaskSpec:
+def _with_scale(spec: TaskSpec, data: TrainingSet, rows: Selection) -> TaskSpec:
     if spec.target is None:
         return spec
     name = data.schema.resolve(spec.target)
     if spec.task != "regress" or {"centre", "scale"} & set(spec.options):
         return spec.model_copy(update={"target": name})
-    values = np.asarray(data.targets[name], dtype=np.float64)[rows]
+    values = data[data.sample(rows, _SCALE_EVENTS)].target(name).astype(np.float64)
     values = values[np.isfinite(values)]
     if len(values) == 0:
         raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {name!r}")
@@ -309,10 +284,11 @@ def _with_scale(spec: TaskSpec, data: TrainingSet, rows: NDArray[np.int64]) -> T
 
 
 def _identity(recipe: Recipe, data: TrainingSet, rows: Rows) -> str:
+    """Hash of the recipe and of the events that it trains and validates on."""
     digest = hashlib.sha256(recipe.sha256.encode())
-    ids = np.asarray(data.event_id_N)
-    for members in (rows.train, rows.val):
-        for values in (ids, data.weight_N, *(data.targets[name] for name in sorted(data.targets))):
-            digest.update(np.ascontiguousarray(np.asarray(values)[members]).tobytes())
+    for part in data.parts:
+        digest.update(part.identity.encode() or np.ascontiguousarray(part.events_N).tobytes())
+    for members in (rows.train, rows.val, *rows.mixture):
+        digest.update(repr(members).encode() if isinstance(members, range) else members.tobytes())
     digest.update(" ".join((*data.particle_names, *data.column_names)).encode())
     return digest.hexdigest()

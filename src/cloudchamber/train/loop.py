@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cloudchamber.data.loader import Loader, micro_batches
+from cloudchamber.data.loader import Loader, micro_batches, prefetched
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadInput, BadRecipe
+from cloudchamber.errors import BadRecipe
 from cloudchamber.events import Batch
 from cloudchamber.events.kinematics import DERIVED, GEOMETRY
 from cloudchamber.nn.backbone import Encoded, Inputs
@@ -30,37 +29,39 @@ from cloudchamber.train.network import Network
 from cloudchamber.train.optimiser import Average, make_optimiser, rate
 
 MAX_TOKENS = {"cpu": 1536, "cuda": 1 << 17}
+AHEAD = {"cpu": 0, "cuda": 4}  # steps whose batches are made beforehand: on a CPU that would take from the training
 Record = Mapping[str, Any]
 OnRecord = Callable[[int, int, Record], None]  # steps done, steps in all, what was measured
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training reads. rows: events to train on and to validate on. learning_rate: peak. steps: in all.
+    """What a training reads. loader: the events of each step. val_rows: events to validate on. steps: in all.
 
+    learning_rate: peak. weight_scale: brings the mean weight to 1, so that the learning rate means what it says.
     feature_drop: see Recipe. identity: hash of recipe and data that a checkpoint is bound to.
     """
 
     data: TrainingSet
-    train_rows: NDArray[np.int64]
+    loader: Loader
     val_rows: NDArray[np.int64]
     optimisation: Optimisation
     steps: int
     learning_rate: float
     seed: int
+    weight_scale: float = 1.0
     feature_drop: float = 0.0
     device: str = "cpu"
     identity: str = ""
-
-    @cached_property
-    def weight_scale(self) -> float:
-        """Brings the mean weight of the training events to 1, so that the learning rate means what it says."""
-        return float(1 / np.mean(self.data.weight_N[self.train_rows], dtype=np.float64))
 
     @property
     def max_tokens(self) -> int:
         """Padded tokens per micro-batch."""
         return self.optimisation.max_tokens or MAX_TOKENS[torch.device(self.device).type]
+
+    def batches_of(self, step: int) -> list[Batch]:
+        """The micro-batches of a step."""
+        return list(micro_batches(self.data, self.loader.rows_of(step), self.max_tokens))
 
 
 def train(network: Network, training: Training, run: Run | None = None, on_record: OnRecord | None = None) -> State:
@@ -79,18 +80,17 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
     if run:
         run.truncate_metrics(state.progress.step)
     report = _reporter(run, on_record, training.steps)
-    loader = Loader(
-        training.data, training.train_rows, min(training.optimisation.batch, len(training.train_rows)), training.seed
-    )
     validate_at = _marks(training.steps, training.optimisation.validations)
     save_at = _marks(training.steps, training.optimisation.checkpoints)
     patience = training.optimisation.patience or math.inf
+    ahead = AHEAD[torch.device(training.device).type]
+    batches = prefetched(training.batches_of, range(state.progress.step, training.steps), ahead)
     while state.progress.step < training.steps and state.progress.since_best < patience:
         began = time.perf_counter()
         step = state.progress.step
-        record = train_step(state, training, loader.rows_of(step), step)
+        record = train_step(state, training, next(batches), step)
         seconds = state.progress.seconds + time.perf_counter() - began
-        state.advance(step=step + 1, jets=state.progress.jets + loader.batch, seconds=seconds)
+        state.advance(step=step + 1, jets=state.progress.jets + training.loader.batch, seconds=seconds)
         report(state, "train", record)
         if step + 1 in validate_at:
             report(state, "val", _validate(state, training))
@@ -128,8 +128,8 @@ def validation_losses(network: Network, training: Training) -> dict[str, float]:
     return {"loss": objective, **_per_event(sums, known), **ranking.auc()}
 
 
-def train_step(state: State, training: Training, rows: NDArray[np.int64], step: int) -> dict[str, float]:
-    """One optimiser step on the events `rows`, their gradients accumulated over micro-batches."""
+def train_step(state: State, training: Training, batches: Sequence[Batch], step: int) -> dict[str, float]:
+    """One optimiser step, the gradients of its micro-batches accumulated."""
     network, optimisation = state.network, training.optimisation
     fraction = rate(step, training.steps, optimisation)
     for group in state.optimiser.param_groups:
@@ -137,17 +137,18 @@ def train_step(state: State, training: Training, rows: NDArray[np.int64], step: 
     generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
     dropper = np.random.default_rng([training.seed, step])
     sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
-    for batch in micro_batches(training.data, rows, training.max_tokens):
+    size = sum(map(len, batches))
+    for batch in batches:
         inputs = Inputs.of(drop_features(batch, training.data, training.feature_drop, dropper), training.device)
         weight_B = torch.from_numpy(batch.weight_B * np.float32(training.weight_scale)).to(training.device)
         inputs = _corrupted(network, inputs, generator)
         losses = network.losses(inputs, batch)
-        means = {key: (loss_B * weight_B).sum() / len(rows) for key, loss_B in losses.items()}
+        means = {key: (loss_B * weight_B).sum() / size for key, loss_B in losses.items()}
         total: Tensor = torch.stack([t.spec.weight * means[t.key] for t in network.tasks]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         for task in network.tasks:
             sums[task.key] += float(means[task.key].detach())
-            known[task.key] += float((task.applies(inputs, batch) * weight_B).sum() / len(rows))
+            known[task.key] += float((task.applies(inputs, batch) * weight_B).sum() / size)
     loss = sum(t.spec.weight * sums[t.key] for t in network.tasks)
     if not math.isfinite(loss):
         raise BadRecipe(
@@ -212,19 +213,6 @@ class _Ranking:
         if set(np.unique(truth)) != {0, 1}:
             return {}
         return {"auc": metrics.auc(truth, np.concatenate(self.score), np.concatenate(self.weight)).value}
-
-
-def rows_with_target(data: TrainingSet, rows: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Those rows for which at least one of the targets is known; all of them without targets."""
-    if not names:
-        return rows
-    known = np.zeros(len(rows), dtype=bool)
-    for name in names:
-        values = np.asarray(data.targets[name])[rows]
-        known |= values >= 0 if data.schema.label(name).classes else np.isfinite(values)
-    if not known.any():
-        raise BadInput(f"no event of {data.schema.dataset!r} has a known value of {', '.join(names)}")
-    return rows[known]
 
 
 def _corrupted(network: Network, inputs: Inputs, generator: torch.Generator) -> Inputs:

@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cloudchamber import registry
+from cloudchamber.data.order import Selection
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe, BadWeights, nearest
 from cloudchamber.events import Batch, Schema
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
-from cloudchamber.nn.features import FeaturesConfig, Match, NamedFeatures, fit_norm
+from cloudchamber.nn.features import FeaturesConfig, Match, NamedFeatures, Norm, fit_norm
 from cloudchamber.nn.sizes import size
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.run import atomic, file_hash, write_json
 from cloudchamber.tasks.base import Task, TaskKind
 from cloudchamber.train.weights import WeightsConfig, read_weights, weights_folder
+
+_NORM_EVENTS = 4096  # events from which features are normalised: means to a per cent
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,18 @@ class Network(nn.Module):
 
 
 def new_network(
-    size_name: str, data: TrainingSet, tasks: Sequence[TaskSpec], max_particles: int, generator: torch.Generator
+    size_name: str,
+    data: TrainingSet,
+    tasks: Sequence[TaskSpec],
+    max_particles: int,
+    generator: torch.Generator,
+    rows: Selection | None = None,
 ) -> Network:
-    """A network with random weights for the features and labels of a training set."""
-    norms = {n: fit_norm(n, data.particles_TF[:100_000, i]) for i, n in enumerate(data.particle_names) if i >= 2}
-    columns = {n: fit_norm(n, data.columns_NG[:, i]) for i, n in enumerate(data.column_names)}
+    """A network with random weights for the features and labels of a training set.
+
+    rows: the events from which features are normalised, all without it.
+    """
+    norms, columns = _norms(data, rows, data.particle_names[2:], data.column_names)
     with _seeded(generator):
         width = 2 * size(size_name).width
         backbone = Backbone(size(size_name), NamedFeatures(norms, width), NamedFeatures(columns, width))
@@ -104,17 +115,19 @@ def adapt_network(
     max_particles: int,
     allowed: Sequence[str],
     generator: torch.Generator,
+    rows: Selection | None = None,
 ) -> tuple[Network, LoadReport]:
     """The backbone of some weights with new heads for the tasks, ready for a training set.
 
-    Features that the weights have not seen get zero embeddings. Raises BadWeights for an unexplained feature.
+    Features that the weights have not seen get zero embeddings; rows: the events from which they are
+    normalised. Raises BadWeights for an unexplained feature.
     """
     config, backbone = load_backbone(folder)
     particle = backbone.particle.match(data.particle_names[2:], allowed)
     column = backbone.column.match(data.column_names, allowed)
-    first = {n: data.particles_TF[:100_000, i] for i, n in enumerate(data.particle_names)}
-    backbone.particle.add({n: fit_norm(n, first[n]) for n in particle.new})
-    backbone.column.add({n: fit_norm(n, data.columns_NG[:, data.column_names.index(n)]) for n in column.new})
+    new = _norms(data, rows, particle.new, column.new)
+    backbone.particle.add(new[0])
+    backbone.column.add(new[1])
     with _seeded(generator):
         network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
     _bind_for_training(network, data)
@@ -220,6 +233,19 @@ def _bind_for_training(network: Network, data: TrainingSet) -> None:
     network.backbone.particle.trained = data.particle_names[2:]
     network.backbone.column.trained = data.column_names
     network.bind(data)
+
+
+def _norms(
+    data: TrainingSet, rows: Selection | None, particle: Sequence[str], column: Sequence[str]
+) -> tuple[dict[str, Norm], dict[str, Norm]]:
+    """Normalisation of some particle features and event columns, from a sample of the events `rows`."""
+    chosen = data[data.sample(data.everything if rows is None else rows, _NORM_EVENTS)]
+    particles_BPF, columns_BG = chosen.particles(), chosen.columns
+    mask_BP = np.arange(particles_BPF.shape[1]) < chosen.counts[:, None]
+    return (
+        {n: fit_norm(n, particles_BPF[..., data.particle_names.index(n)][mask_BP]) for n in particle},
+        {n: fit_norm(n, columns_BG[:, data.column_names.index(n)]) for n in column},
+    )
 
 
 def _kind(spec: TaskSpec) -> TaskKind:

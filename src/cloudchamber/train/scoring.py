@@ -108,7 +108,7 @@ def score_table(
     label = task.label
     assert label is not None
     table = scores(network, data, rows, task, device)
-    ids = np.asarray(data.event_id_N)[rows]
+    ids = data[rows].ids
     return ScoreTable(
         target=label.name,
         classes=label.classes,
@@ -116,7 +116,7 @@ def score_table(
         truth=_truth(data, rows, label),
         scores_NC=table if label.classes else table[:, :1],
         fold=split_of(ids) if fold is None else np.full(len(rows), SPLITS.index(fold), dtype=np.int8),
-        weight=np.asarray(data.weight_N)[rows],
+        weight=data[rows].weights,
         embedding_NE=embeddings(network.backbone, data, rows, device) if embed else None,
         unit=label.unit,
         weights_sha256=sha256,
@@ -126,9 +126,9 @@ def score_table(
 
 def _truth(data: TrainingSet, rows: NDArray[np.int64], label: Label) -> NDArray[Any]:
     """(N,) truth by the classes of the model, whatever the order of the classes in the data; unknown without a label."""
-    if label.name not in data.targets:
+    if label.name not in data.schema.label_names:
         return np.full(len(rows), -1 if label.classes else np.nan)
-    values = np.asarray(data.targets[label.name])[rows]
+    values = data[rows].target(label.name)
     if not label.classes:
         return values
     own = data.schema.label(label.name).classes

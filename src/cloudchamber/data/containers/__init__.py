@@ -1,4 +1,4 @@
-"""Containers: ROOT, HDF5, npz and Parquet files behind one interface of named columns."""
+"""Containers: ROOT, HDF5, npz, Parquet, HepMC, LHE and TrackML files behind one interface of named columns."""
 
 from cloudchamber.data.containers.base import Column, Container, Jagged, check_size
 from cloudchamber.data.containers.opening import open_container

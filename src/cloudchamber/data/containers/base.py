@@ -23,7 +23,7 @@ _LIMIT_GB = 8.0
 
 @dataclass(frozen=True)
 class Jagged:
-    """A column with a varying number of values per event. counts: (N,) int64. values: (T,)."""
+    """A column with a varying number of values per event. counts: (N,) int64. values: (T,), or (T, K) for K of them each."""
 
     counts: NDArray[np.int64]
     values: NDArray[Any]

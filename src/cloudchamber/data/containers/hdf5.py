@@ -12,6 +12,8 @@ import numpy as np
 from cloudchamber.data.containers.base import Column, Container
 from cloudchamber.errors import BadFile, missing_extra
 
+_NAMES_BYTES = 1_000_000  # a list of names is not longer
+
 
 class Hdf5(Container):
     """An HDF5 file. Keys are dataset paths, and `dataset/field` for compound datasets."""
@@ -55,6 +57,14 @@ class Hdf5(Container):
         """The shape of a column, events first."""
         dataset, field = self._columns[key]
         return tuple(dataset.shape) + (dataset.dtype[field].shape if field else ())
+
+    def text(self, key: str) -> tuple[str, ...]:
+        """A short list of names that the file keeps as bytes; empty if there is none under this key."""
+        dataset = self._columns[key][0] if key in self._columns else None
+        if dataset is None or dataset.dtype.kind != "S" or len(dataset.shape) != 1 or dataset.nbytes > _NAMES_BYTES:
+            return ()
+        with self.guarded():
+            return tuple(name.decode(errors="replace") for name in dataset[:])
 
     def rows(self, key: str) -> int:
         """Length of the dataset's first axis."""

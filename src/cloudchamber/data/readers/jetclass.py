@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import awkward as ak
 import numpy as np
 
-from cloudchamber.data.containers import Container, Jagged
-from cloudchamber.data.reader import Reader, one_hot_index, standard
-from cloudchamber.errors import BadFile
+from cloudchamber.data.containers import Container
+from cloudchamber.data.reader import Events, Reader, indices_among, need_exactly, of_particles, one_hot_index, standard
+from cloudchamber.errors import BadInput
 from cloudchamber.events import Cloud, Label, Schema
+from cloudchamber.events.kinematics import axes_of, particle_features
+from cloudchamber.run import atomic
 
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 _CITATION = ("arXiv:2202.03772", "doi:10.5281/zenodo.6619768")  # H. Qu, C. Li, S. Qian
@@ -43,23 +48,44 @@ def _recognises(container: Container) -> bool:
 def _read(container: Container, start: int, stop: int) -> Cloud:
     flags = [f"tree/label_{name}" for name in CLASSES]
     columns = container.read((*_SOURCES.values(), *flags), start, stop, "jetclass")
-    counts, particles = None, {}
-    for name, key in _SOURCES.items():
-        column = columns[key]
-        if not isinstance(column, Jagged):
-            raise BadFile(f"{container.path}: branch {key!r} has one number per jet, expected a list of particles")
-        counts = column.counts if counts is None else counts
-        if not np.array_equal(counts, column.counts):
-            at = start + int(np.argmax(counts != column.counts))
-            raise BadFile(f"{container.path}: branch {key!r} has another number of particles than 'tree/part_px' in event {at}")
-        particles[name] = column.values.astype(np.float32)
+    counts, values = of_particles(container, columns, tuple(_SOURCES.values()), start)
+    particles = {name: values[key].astype(np.float32) for name, key in _SOURCES.items()}
     for name in _TRACK:
         particles[name] = np.where(particles["charge"] == 0, np.float32(np.nan), particles[name])
     label = one_hot_index(
         container, "label_*", np.stack([np.asarray(columns[f]) for f in flags], axis=1), np.arange(start, stop)
     )
-    assert counts is not None
     return Cloud.from_flat(counts, particles, {"label": label}, _SCHEMA)
+
+
+def _write(events: Events, path: Path) -> None:
+    """What `_read` reads, part_deta and part_dphi, and jet_* of the sum of the particles; no jet_sdmass, jet_tau*, aux_*."""
+    import uproot
+
+    need_exactly(events.schema, "jetclass", _SCHEMA.feature_names)
+    with atomic(path) as temporary, uproot.recreate(temporary) as file:
+        tree = None
+        for cloud in events.clouds():
+            branches = _branches(cloud)
+            tree = tree or file.mktree("tree", {name: array.type.content for name, array in branches.items()})
+            tree.extend(branches)
+
+
+def _branches(cloud: Cloud) -> dict[str, ak.Array]:
+    for name in _TRACK:
+        if ((cloud.flat("charge") == 0) != np.isnan(cloud.flat(name))).any():
+            raise BadInput(f"{name!r} must be NaN for neutral particles and only for them: JetClass files cannot say otherwise")
+    derived = particle_features(cloud)
+    particles = {key.removeprefix("tree/part_"): np.nan_to_num(cloud.flat(name)) for name, key in _SOURCES.items()}
+    particles |= {"deta": derived["deta"], "dphi": derived["dphi"]}
+    flags = {name: values.astype(np.int32) for name, values in particles.items() if name.startswith("is")}
+    label = indices_among(cloud, CLASSES)
+    jet = {**axes_of(cloud), "nparticles": cloud.counts}
+    return {
+        "part": ak.unflatten(ak.zip(particles | flags), cloud.counts),
+        **{f"label_{name}": ak.Array((label == i).astype(np.float32)) for i, name in enumerate(CLASSES)},
+        **{f"jet_{name}": ak.Array(np.asarray(values, dtype=np.float32)) for name, values in jet.items()},
+    }
 
 
 READER = Reader(
@@ -69,5 +95,6 @@ READER = Reader(
     recognises=_recognises,
     count=lambda container: container.rows("tree/part_px"),
     read=_read,
+    write=_write,
     sources=_SOURCES,
 )

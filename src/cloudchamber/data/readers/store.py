@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cloudchamber.data.containers import Container
 from cloudchamber.data.containers.parquet import Parquet
-from cloudchamber.data.reader import Reader
-from cloudchamber.data.shard import METADATA_KEY, read_rows, shard_schema
+from cloudchamber.data.identity import event_ids
+from cloudchamber.data.reader import Events, Reader
+from cloudchamber.data.shard import METADATA_KEY, read_rows, shard_schema, write_shard
 from cloudchamber.events import Cloud
+from cloudchamber.run import atomic
 
 
 def _recognises(container: Container) -> bool:
@@ -18,6 +22,11 @@ def _read(container: Container, start: int, stop: int) -> Cloud:
     return read_rows(container, start, stop, shard_schema(container))
 
 
+def _write(events: Events, path: Path) -> None:
+    with atomic(path) as temporary:
+        write_shard(temporary, ((cloud, event_ids(cloud)) for cloud in events.clouds()))
+
+
 READER = Reader(
     name="store",
     description="a shard of a cloudchamber store (Parquet with its schema inside)",
@@ -25,4 +34,5 @@ READER = Reader(
     recognises=_recognises,
     count=lambda container: container.rows("part_px"),
     read=_read,
+    write=_write,
 )

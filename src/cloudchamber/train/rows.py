@@ -1,0 +1,104 @@
+"""Rows: which events of a training set train, validate and test, in which order they come, and how they are balanced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloudchamber.data.identity import SPLITS, split_of
+from cloudchamber.data.loader import Loader
+from cloudchamber.data.order import Selection, shares_of
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadInput, BadRecipe
+from cloudchamber.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The events of a training set that train, validate and test. mixture: those that train, by source, if it has any."""
+
+    train: Selection
+    val: Selection
+    test: Selection
+    mixture: tuple[Selection, ...] = ()
+
+
+def split_rows(data: TrainingSet, recipe: Recipe) -> Rows:
+    """Train, validation and test events by the hash of their ids, those with a known target.
+
+    Events without one stay if a task needs none. Raises BadInput if a split is empty, BadRecipe for a mixture of what is
+    not a store each.
+    """
+    rows = {name: data.split(name) for name in SPLITS}
+    if rows["train"] is None:
+        fold_N = split_of(data[data.everything].ids)
+        rows = {name: np.flatnonzero(fold_N == i) for i, name in enumerate(SPLITS)}
+    found = {name: members for name, members in rows.items() if members is not None and len(members)}
+    if missing := [name for name in SPLITS if name not in found]:
+        raise BadInput(f"{data.schema.dataset!r}: no event falls into the split {missing[0]!r}; {len(data)} events are too few")
+    names = tuple(data.schema.resolve(t.target) for t in recipe.tasks if t.target)
+    needed = names if len(names) == len(recipe.tasks) else ()
+    found = {name: _with_target(data, members, needed) for name, members in found.items()}
+    if recipe.train_events is not None:
+        found["train"] = data.sample(found["train"], recipe.train_events)
+    return Rows(**found, mixture=_sources(data, recipe, needed) if recipe.mixture else ())
+
+
+def loader_of(recipe: Recipe, rows: Rows) -> Loader:
+    """The order in which a recipe's training sees its events."""
+    sources: tuple[Selection, ...] = (rows.train,)
+    shares = None
+    if recipe.mixture and len(rows.mixture) > 1:
+        sources = rows.mixture
+        shares = shares_of([len(r) for r in sources], recipe.mixture.weights, recipe.mixture.temperature)
+    batch = min(recipe.optimisation.batch, len(rows.train))
+    return Loader(sources, batch, recipe.seed, shares, recipe.shuffle_block)
+
+
+def class_counts(data: TrainingSet, rows: Selection) -> dict[str, dict[str, int]]:
+    """Events per class of every class label."""
+    counts = {}
+    for label in data.schema.labels:
+        if label.classes:
+            found = sum(
+                np.bincount(data[chunk].target(label.name) + 1, minlength=len(label.classes) + 1) for chunk in data.chunks(rows)
+            )
+            counts[label.name] = dict(zip(label.classes, np.asarray(found)[1:].tolist(), strict=True))
+    return counts
+
+
+def weight_scale(data: TrainingSet, rows: Selection) -> float:
+    """One over the mean weight. Raises BadInput for a negative weight, or if all are 0."""
+    total, least = 0.0, 0.0
+    for chunk in data.chunks(rows):
+        weights = data[chunk].weights
+        total, least = total + float(weights.sum(dtype=np.float64)), min(least, float(weights.min()))
+    if least < 0 or not total > 0:
+        raise BadInput(f"{data.schema.dataset!r}: weights {data.schema.weight!r} must not be negative, and not all be 0")
+    return len(rows) / total
+
+
+def _sources(data: TrainingSet, recipe: Recipe, needed: tuple[str, ...]) -> tuple[Selection, ...]:
+    starts = data.starts.tolist()
+    own = [range(starts[i], starts[i + 1]) for i, part in enumerate(data.parts) if part.split == "train"]
+    if len(own) != len(recipe.data) or recipe.train_events is not None:
+        raise BadRecipe(
+            f"recipe {recipe.name!r}: a mixture needs stores with training events as its data, and no train_events; "
+            f"found {len(own)} such stores for {len(recipe.data)} entries of data"
+        )
+    return tuple(_with_target(data, rows, needed) for rows in own)
+
+
+def _with_target(data: TrainingSet, rows: Selection, names: tuple[str, ...]) -> Selection:
+    """Those rows for which at least one of the targets is known; all of them without targets."""
+    if not names:
+        return rows
+    kept = []
+    for chunk in data.chunks(rows):
+        chosen = data[chunk]
+        kept.append(chunk[np.logical_or.reduce([chosen.known(name) for name in names])])
+    number = sum(map(len, kept))
+    if number == 0:
+        raise BadInput(f"no event of {data.schema.dataset!r} has a known value of {', '.join(names)}")
+    return rows if number == len(rows) else np.concatenate(kept)

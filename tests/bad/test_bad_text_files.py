@@ -1,0 +1,197 @@
+"""Malformed and hostile event listings: one clear error each, never a shorter result, no memory taken on a file's word."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloudchamber import data
+from cloudchamber.errors import BadFile, CloudchamberError
+
+HEPMC3 = b"""HepMC::Version 3.03.01
+HepMC::Asciiv3-START_EVENT_LISTING
+W Weight
+E 0 1 2
+U GEV MM
+W 1.0
+P 1 0 22 0.0 3.0 4.0 5.0 0.0 1
+P 2 0 11 0.0 3.0 4.0 5.0 0.0 1
+E 1 1 1
+U GEV MM
+P 1 0 22 0.0 3.0 4.0 5.0 0.0 1
+HepMC::Asciiv3-END_EVENT_LISTING
+"""
+HEPMC2 = b"""HepMC::Version 2.06.09
+HepMC::IO_GenEvent-START_EVENT_LISTING
+E 0 -1 -1.0 -1.0 -1.0 211 0 1 1 2 0 1 0.5
+U GEV MM
+V -1 0 0 0 0 0 1 1 0
+P 1 22 0 0 6.0 6.0 0.0 4 0 0 -1 0
+P 2 22 0 0 6.0 6.0 0.0 1 0 0 0 0
+E 1 -1 -1.0 -1.0 -1.0 211 0 0 1 2 0 0
+U GEV MM
+HepMC::IO_GenEvent-END_EVENT_LISTING
+"""
+LHE = b"""<LesHouchesEvents version="3.0">
+<init>
+2212 2212 6500 6500 0 0 1 1 3 1
+1.0 0.1 1.0 1
+</init>
+<event>
+ 2 661 3.5 91.2 0.0078 0.118
+ 5 1 0 0 502 0 3.0 4.0 0.0 5.0 0.0 0 1
+ -5 1 0 0 0 502 -3.0 -4.0 0.0 5.0 0.0 0 -1
+</event>
+<event>
+ 1 661 3.5 91.2 0.0078 0.118
+ 5 1 0 0 502 0 3.0 4.0 0.0 5.0 0.0 0 1
+</event>
+</LesHouchesEvents>
+"""
+LISTINGS = {"hepmc3": HEPMC3, "hepmc2": HEPMC2, "lhe": LHE}
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+def test_a_good_listing_is_read_plain_and_gzipped(kind, tmp_path):
+    assert len(data.read(put(tmp_path / "x.dat", LISTINGS[kind]))) == 2
+    assert len(data.read(put(tmp_path / "y.dat", gzip.compress(LISTINGS[kind])))) == 2
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+def test_a_listing_without_its_end_is_truncated_wherever_it_stops(kind, tmp_path):
+    content = LISTINGS[kind]
+    start, last = content.index(b"\n", 60), content.rindex(b"\n", 0, -1)  # after the first lines; before the closing one
+    for end in range(start, last + 8):
+        with pytest.raises(BadFile, match="truncated"):
+            data.read(put(tmp_path / "cut.dat", content[:end]))
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+@pytest.mark.parametrize("fraction", [0.3, 0.9])
+def test_a_truncated_gzip_is_told(kind, fraction, tmp_path):
+    packed = gzip.compress(LISTINGS[kind])
+    with pytest.raises(BadFile, match=r"cut\.gz: truncated"):
+        data.read(put(tmp_path / "cut.gz", packed[: int(len(packed) * fraction)]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "words"),
+    [
+        ("hepmc3", b"E 0 1 2", b"E 0 1 4000000000", "event 0 is not HepMC: announces 4000000000 particles, has 2"),
+        ("hepmc3", b"E 0 1 2", b"E 0 1 1", "event 0 is not HepMC: announces 1 particles, has 2"),
+        ("hepmc3", b"E 1 1 1\n", b"", "event 0 is not HepMC: announces 2 particles, has 3"),
+        ("hepmc3", b"U GEV MM\n", b"", "event 0 is not HepMC: does not say its units"),
+        ("hepmc3", b"U GEV MM", b"U TEV MM", "does not say its units"),
+        ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"nan 3.0 4.0 5.0 0.0 1", "'px' is nan for particle 0 of event 0"),
+        ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"0.0 3.0 4.0 1e400 0.0 1", "'energy' is inf for particle 0 of event 0"),
+        ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"0.0 x 4.0 5.0 0.0 1", "could not convert string to float"),
+        ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"0.0 4.0 5.0 0.0 1", "a P line has 9 fields, expected 10"),
+        ("hepmc3", b"P 1 0 22", b"P 1 0 99999999999999999999", "is not the code of a particle"),
+        ("hepmc3", b"P 1 0 22", b"P 1 0 2.5", "event 0 is not HepMC: invalid literal"),
+        ("hepmc3", b"W 1.0", b"W nan", "'weight' is nan in event 0"),
+        ("hepmc2", b"1 1 0\n", b"1 7 0\n", "its vertices announce 8 particles, it has 2"),
+        ("hepmc2", b"0 1 1 2 0 1 0.5", b"0 9 1 2 0 1 0.5", "announces 9 vertices, has 1"),
+        ("hepmc2", b"0 1 1 2 0 1 0.5", b"0 1 1 2 0 900000000 0.5", "announces 900000000 weights, has 1"),
+        ("hepmc2", b"0 1 1 2 0 1 0.5", b"0 1 1 2 900000000 1 0.5", "event 0 is not HepMC"),
+        ("lhe", b" 2 661", b" 1000000000 661", "event 0 is not LHE: announces 1000000000 particles, has 2"),
+        ("lhe", b" 2 661", b" 1 661", "event 0 is not LHE: announces 1 particles, has 2"),
+        ("lhe", b"</event>\n<event>\n", b"", "event 0 is not LHE"),
+        ("lhe", b"</event>\n<event>", b"x<event>", "event 0 is not LHE: another begins before it ends"),
+        ("lhe", b"502 0 3.0", b"502 0 1e300", "'px' is inf for particle 0 of event 0"),
+        ("lhe", b"<event>\n", b"", "an </event> before any <event>"),
+        ("hepmc3", b"E 0 1 2\n", b"", "particles before the E line of any event"),
+        ("lhe", b"</event>\n", b"", "event 0 is not LHE: is ended by </event> 0 times"),
+        ("lhe", b"502 0 3.0", b"502 0 nan", "'px' is nan for particle 0 of event 0"),
+        ("lhe", b"502 0 3.0", b"502 3.0", "a particle has 12 numbers, expected 13"),
+        ("lhe", b"3.5 91.2", b"inf 91.2", "'weight' is inf in event 0"),
+    ],
+)
+def test_a_wrong_line_is_one_error_that_names_its_event(kind, old, new, words, tmp_path):
+    assert old in LISTINGS[kind]
+    with pytest.raises(BadFile, match=r"bad\.dat: .*" + re.escape(words)):
+        data.read(put(tmp_path / "bad.dat", LISTINGS[kind].replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("name", ["x.hepmc", "x.lhe.gz"])
+def test_an_empty_file_or_one_of_another_type_is_told_by_its_content(name, tmp_path):
+    with pytest.raises(BadFile, match="is empty"):
+        data.read(put(tmp_path / name, b""))
+    png = b"\x89PNG\r\n\x1a\n" + bytes(200)
+    for content in (png, gzip.compress(png)):
+        with pytest.raises(BadFile, match=r"PNG.*nor a HepMC, LHE or TrackML text"):
+            data.read(put(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+def test_a_listing_without_events_is_told(kind, tmp_path):
+    lines = LISTINGS[kind].splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if line.startswith((b"E ", b"<event>")))
+    with pytest.raises(BadFile, match="has no events"):
+        data.read(put(tmp_path / "x.dat", b"".join([*lines[:first], lines[-1]])))
+
+
+def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDCHAMBER_MAX_GB", "0.1")
+    head = LHE[: LHE.index(b"<event>")]
+    lines = put(tmp_path / "lines.gz", gzip.compress(head + (b" " * 9_999 + b"\n") * 20_000, 1))
+    zeros = put(tmp_path / "zeros.gz", gzip.compress(head + bytes(300_000_000), 1))
+    tracemalloc.start()
+    with pytest.raises(BadFile, match=r"would take 0\.1 GB of memory.*CLOUDCHAMBER_MAX_GB"):
+        data.read(lines)
+    with pytest.raises(BadFile, match="has a line of more than 16,777,216 bytes"):
+        data.read(zeros)
+    assert tracemalloc.get_traced_memory()[1] < 120e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+def test_random_damage_is_never_a_foreign_error(kind, tmp_path):
+    rng = np.random.default_rng(3)
+    for i in range(60):
+        damaged = bytearray(LISTINGS[kind])
+        for at in rng.integers(0, len(damaged), 4):
+            damaged[at] = rng.integers(0, 256) if i % 2 else 48 + rng.integers(0, 10)
+        try:
+            data.read(put(tmp_path / "damaged.dat", bytes(damaged)))  # a digit may change into another
+        except CloudchamberError as error:
+            assert "damaged.dat" in str(error)  # noqa: PT017
+
+
+HITS = b"hit_id,x,y,z,volume_id,layer_id,module_id\n1,1.0,2.0,3.0,8,2,1\n2,1.0,2.0,3.0,8,2,1\n"
+TRUTH = b"hit_id,particle_id,tx,ty,tz,tpx,tpy,tpz,weight\n1,0,1,1,1,1,1,1,0.5\n2,7,1,1,1,1,1,1,0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("hits", "truth", "words"),
+    [
+        (HITS, None, "needs e-truth.csv beside it"),
+        (HITS[:-4], TRUTH, "e-hits.csv: truncated"),
+        (HITS, TRUTH[:-3], "e-truth.csv: truncated"),
+        (HITS[: HITS.index(b"2,1.0")], TRUTH, "its event has 1 hits, and truth of 2"),
+        (HITS, TRUTH.replace(b"\n2,7", b"\n3,7"), "not in the same order of hit_id"),
+        (HITS.replace(b"2.0", b"nan", 1), TRUTH, "a hit has no finite position"),
+        (HITS.replace(b"2.0", b"zwei", 1), TRUTH, "conversion error"),
+        (HITS.replace(b"layer_id", b"layers"), TRUTH, "no column 'hits/layer_id'"),
+    ],
+)
+def test_trackml_files_that_do_not_fit_each_other_are_told(hits, truth, words, tmp_path):
+    path = put(tmp_path / "e-hits.csv", hits)
+    if truth is not None:
+        put(tmp_path / "e-truth.csv", truth)
+    with pytest.raises(BadFile, match=words):
+        data.read(path)
+
+
+def test_trackml_hits_under_another_name_cannot_find_their_truth(tmp_path):
+    with pytest.raises(BadFile, match="its name must be like"):
+        data.read(put(tmp_path / "some.csv", HITS))
