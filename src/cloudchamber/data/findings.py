@@ -137,7 +137,7 @@ def _columns(s: Survey) -> Iterator[Finding]:
             yield Finding(
                 "warning", "constant column", name, there, f"Every value is {zero}: it tells nothing, or was not filled."
             )
-        if tally.kind == "flag" and not (0 <= tally.minimum and tally.maximum <= 1):
+        if tally.kind == "flag" and not (tally.minimum >= 0 and tally.maximum <= 1):
             yield Finding(
                 "warning", "not a flag", name, there, f"Values from {tally.minimum:g} to {tally.maximum:g}, not 0 and 1."
             )

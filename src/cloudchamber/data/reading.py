@@ -19,6 +19,7 @@ from cloudchamber.errors import BadCard, BadFile, BadInput, UnknownFormat, neare
 from cloudchamber.events import Cloud, concatenate
 
 _CARDS = Path(__file__).with_name("cards")
+_MOST_EVENTS = 10**10  # as many as an experiment of the HL-LHC records in a year
 Files = Path | str | Sequence[Path | str]
 
 
@@ -71,8 +72,10 @@ def opened(path: Path, card: Path | str | None = None) -> Iterator[Source]:
     with open_container(path) as container:
         reader = _find(container) if card is None else _from_card(card)
         count = reader.count(container)
-        if count == 0:
+        if count <= 0:
             raise BadFile(f"{path}: has no events")
+        if count > _MOST_EVENTS:
+            raise BadFile(f"{path}: damaged: announces {count:,} events, no file has more than {_MOST_EVENTS:,}")
 
         def read_block(start: int, stop: int) -> Cloud:
             return check(reader.read(container, start, stop), Origin(path, start, reader.sources, reader.selects))
