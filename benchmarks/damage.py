@@ -17,11 +17,16 @@ def damaged(content: bytes, container: str, number: int) -> tuple[str, bytes]:
     A function of the arguments alone. Kinds take turns.
     """
     rng = np.random.default_rng([zlib.crc32(container.encode()), number])
-    name = list(KINDS)[number % len(KINDS)]
+    name = kind_of(number)
     spoilt = content
     while spoilt == content:
         spoilt = KINDS[name](content, rng)
     return name, spoilt
+
+
+def kind_of(number: int) -> str:
+    """The name of the kind of mutation `number`."""
+    return list(KINDS)[number % len(KINDS)]
 
 
 def flip_bits(content: bytes, rng: Rng, start: int = 0, stop: int | None = None) -> bytes:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,55 @@ def parquet(folder: Path) -> Path:
     return (written.path / written.manifest.shards[0].file).rename(folder / "jets.parquet")
 
 
+def hepmc3(folder: Path) -> Path:
+    """Events of HepMC 3: particles without a vertex."""
+    text = ["HepMC::Version 3.02.05", "HepMC::Asciiv3-START_EVENT_LISTING", "W Weight"]
+    for number, rows in enumerate(_events()):
+        text += [f"E {number} 0 {len(rows)}", "U GEV MM", f"W {1 + number / 8}"]
+        text += [f"P {i} 0 211 {_four(row)} 0.13957 1" for i, row in enumerate(rows, 1)]
+    return _written(folder / "events.hepmc", [*text, "HepMC::Asciiv3-END_EVENT_LISTING"])
+
+
+def hepmc2(folder: Path) -> Path:
+    """Events of HepMC 2: one vertex each, and one weight."""
+    text = ["HepMC::Version 2.06.09", "HepMC::IO_GenEvent-START_EVENT_LISTING"]
+    for number, rows in enumerate(_events()):
+        text += [f"E {number} -1 -1.0 -1.0 -1.0 211 -1 1 1 2 0 1 {1 + number / 8}", "U GEV MM"]
+        text += [f"V -1 0 0.1 0.2 0.3 0.4 0 {len(rows)} 0"]
+        text += [f"P {i} 211 {_four(row)} 0.13957 1 0 0 0 0" for i, row in enumerate(rows, 1)]
+    return _written(folder / "events.hepmc2", [*text, "HepMC::IO_GenEvent-END_EVENT_LISTING"])
+
+
+def lhe(folder: Path) -> Path:
+    """Les Houches events."""
+    text = ['<LesHouchesEvents version="3.0">', "<init>", "2212 2212 6500 6500 0 0 1 1 3 1", "1.0 0.1 1.0 1", "</init>"]
+    for number, rows in enumerate(_events()):
+        text += ["<event>", f"{len(rows)} 661 {1 + number / 8} 91.2 0.0078 0.118"]
+        text += [f"211 1 0 0 0 0 {_four(row)} 0.13957 0 9" for row in rows]
+        text += ["</event>"]
+    return _written(folder / "events.lhe", [*text, "</LesHouchesEvents>"])
+
+
+def gzip_of_lhe(folder: Path) -> Path:
+    """The same, gzipped."""
+    path = folder / "events.lhe.gz"
+    path.write_bytes(gzip.compress(lhe(folder).read_bytes(), mtime=0))
+    return path
+
+
+def trackml(folder: Path) -> Path:
+    """The hits of a TrackML event, which are damaged; their truth beside them stays."""
+    rows = np.concatenate(_events())
+    hits = ["hit_id,x,y,z,volume_id,layer_id,module_id", *(f"{i},{r[0]},{r[1]},{r[2]},8,2,{i}" for i, r in enumerate(rows, 1))]
+    truth = ["hit_id,particle_id,tx,ty,tz,tpx,tpy,tpz,weight", *(f"{i},{i % 5},0,0,0,0,0,0,0" for i in range(1, len(rows) + 1))]
+    _written(folder / "event000000001-truth.csv", truth)
+    return _written(folder / "event000000001-hits.csv", hits)
+
+
 # Container -> the function that writes its small file into a folder. A new container is a function and a line here.
-CONTAINERS: dict[str, Callable[[Path], Path]] = {"root": root, "hdf5": hdf5, "npz": npz, "parquet": parquet}
+CONTAINERS: dict[str, Callable[[Path], Path]] = {
+    f.__name__: f for f in (root, hdf5, npz, parquet, hepmc3, hepmc2, lhe, gzip_of_lhe, trackml)
+}
 
 
 def _momenta() -> dict[str, NDArray[Any]]:
@@ -92,6 +140,20 @@ def _momenta() -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(11)
     px, py, pz = rng.normal(0, 10, (3, int(_COUNTS.sum()))).astype(np.float32)
     return {"px": px, "py": py, "pz": pz, "energy": np.sqrt(px**2 + py**2 + pz**2 + np.float32(0.0195))}
+
+
+def _events() -> list[NDArray[Any]]:
+    """(particles, 4) px, py, pz, energy of each event."""
+    return np.split(np.stack(list(_momenta().values()), axis=1), np.cumsum(_COUNTS)[:-1])
+
+
+def _four(row: NDArray[Any]) -> str:
+    return " ".join(f"{x:.9e}" for x in row)
+
+
+def _written(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 def _pad(values_T: NDArray[Any]) -> NDArray[Any]:

@@ -125,7 +125,7 @@ OWN: dict[str, dict[str, tuple[Make, str | None]]] = {
         "negative counter": (line(b" 2 661", b" -2 661"), "announces -2 particles, has 2"),
         "NaN": (line(b"502 0 3.0", b"502 0 nan"), "'px' is nan"),
         "infinity": (line(b"502 0 3.0", b"502 0 inf"), "'px' is inf"),
-        "negative energy": (line(b"0.0 5.0 0.0", b"0.0 -5.0 0.0"), "at least 0 GeV"),
+        "negative energy": (line(b"0.0 5.0 0.0", b"0.0 -5.0 0.0"), "has an energy of -5.0"),
         "energy below |p|": (line(b"0.0 5.0 0.0", b"0.0 4.0 0.0"), r"at least \|p\| = 5 GeV"),
         "number of Fortran": (line(b"502 0 3.0", b"502 0 3.0D0"), "could not convert"),
         "column missing": (line(b"502 0 3.0", b"502 3.0"), "has 12 numbers, expected 13"),
