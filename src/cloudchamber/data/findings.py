@@ -1,294 +1,241 @@
-"""Findings: what a careful physicist would want to know of a data set before training on it. Odd, but not impossible."""
+"""Findings: what a careful physicist would want to know of a data set before training on it."""
 
-# N event, T particle of any event, V variable
+# N event, T particle of any event
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import kolmogorov
-from scipy.stats import chi2_contingency
 
-from cloudchamber.data.survey import Survey
-from cloudchamber.events import Cloud
-from cloudchamber.events.kinematics import invariant_mass, pt_eta_phi
+from cloudchamber.data.survey import Survey, variables
 
 Severity = Literal["serious", "warning", "note"]
 
 # Thresholds, each with its reason.
 RARE_CLASS = 0.1  # of an equal share: below it a classifier gains by never naming the class
 MOSTLY_MISSING = 0.5  # a feature that most particles lack says more by being there than by its value
-FREQUENT_SENTINEL = 1e-3  # share of one round negative number: a measured quantity does not repeat itself so often
-SENTINELS = (-1e9, -99999.0, -9999.0, -999.0, -99.0, 999.0, 9999.0, 99999.0, 1e9)
-PT_RANGE = {"jet": (1.0, 1e4), "collider": (1.0, 2e4)}  # GeV, median of an event: beyond it no jet of the LHC (13.6 TeV)
-ENERGY_RANGE = {"fixed-target": (0.05, 1e3)}  # GeV, median of an event: the Tevatron's 800 GeV beam is the hardest so far
-IMPACT_RANGE = (5e-3, 5.0)  # mm, median of |d0|, |dz| and of their errors: 10 um at best (arXiv:1405.6569), beam pipe at 2-3 cm
+FREQUENT_CODE = 1e-3  # share of one such number: a measured quantity does not repeat itself so often
+CODES = (-1e9, -99999.0, -9999.0, -999.0, -99.0, 999.0, 9999.0, 99999.0, 1e9)
+PT_RANGE = (1.0, 2e4)  # GeV, median of an event's scalar sum: beyond it no jet or event of the LHC (13.6 TeV)
+ENERGY_RANGE = (0.05, 1e3)  # GeV, the same of energy at a fixed target: the Tevatron's 800 GeV beam is the hardest so far
+IMPACT_RANGE = (5e-3, 5.0)  # mm, median of |d0|, |dz| and their errors: 10 um at best (arXiv:1405.6569), beam pipe at 2-3 cm
 COLLIMATED = 0.5  # |sum of pT vectors| / sum of pT, median: at least 0.9 for real jets; random directions give 1/sqrt(n)
 ZERO_PARTICLES = 1e-3  # share of particles with exactly no energy: no detector reads out one in a thousand
 EFFECTIVE_SHARE = 0.5  # (sum w)^2 / sum w^2 over events: below it the errors are 1.4 times those of equal weights
 ONE_WEIGHT = 0.01  # of the sum of weights in a single event: 1 % of every result hangs on it
-FALSE_ALARMS = 0.01  # probability that any drift is reported of files that have none; measured 0.3 to 0.9 %, see tests
+FALSE_ALARMS = 0.01  # probability that any drift is reported of files that have none
 FEWEST = 50  # events on either side of a comparison: below, only a gross difference could be seen
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know. where: the column, class or file. count: of events, particles or files, as `meaning` says."""
+    """One thing to know. where: the column, class or file. count: of values, particles, events or files, as `text` says.
+
+    serious: `read` refuses the data, or a result would be wrong. warning: look at it first. note: good to know.
+    """
 
     severity: Severity
     what: str
     where: str
     count: int
-    meaning: str
+    text: str
 
 
 def findings(survey: Survey) -> tuple[Finding, ...]:
-    """Everything that a survey shows, the serious first."""
-    checks = (_copies, _classes, _columns, _scales, _particles, _weights, _drift)
-    found = [finding for check in checks for finding in check(survey)]
+    """Everything that a survey shows, the serious first.
+
+    >>> from cloudchamber.data import findings, survey
+    >>> findings(survey("more.root"))  # doctest: +SKIP
+    """
+    checks = (_refused, _copies, _classes, _columns, _units, _odd, _weights, _drift)
+    found = [Finding(*finding) for check in checks for finding in check(survey)]
     return tuple(sorted(found, key=lambda f: ("serious", "warning", "note").index(f.severity)))
 
 
-def variables(cloud: Cloud) -> dict[str, tuple[str, NDArray[np.float64]]]:
-    """Unit and (N,) value of one number per event: kinematics, the mean of every feature, columns, numeric labels."""
-    px, py, pz = (np.asarray(ak.sum(ak.values_astype(cloud.particles[n], np.float64), axis=1)) for n in ("px", "py", "pz"))
-    pt, eta, _ = pt_eta_phi(px, py, pz)
-    event = "jet" if cloud.schema.frame == "jet" else "event"
-    found = {"multiplicity": ("1", cloud.counts.astype(np.float64)), f"{event} pT": ("GeV", pt), f"{event} eta": ("1", eta)}
-    found[f"{event} mass"] = ("GeV", invariant_mass(cloud))
-    index = np.repeat(np.arange(len(cloud)), cloud.counts)
-    particle_pt = np.hypot(cloud.flat("px"), cloud.flat("py"))
-    for name, unit, values in [
-        ("pT", "GeV", particle_pt),
-        *((f.name, f.unit, cloud.flat(f.name)) for f in cloud.schema.features),
-    ]:
-        there = ~np.isnan(values)
-        size = np.bincount(index[there], minlength=len(cloud))
-        total = np.bincount(index[there], values[there], minlength=len(cloud))
-        found[f"mean {name}"] = (unit, np.divide(total, size, out=np.full(len(cloud), np.nan), where=size > 0))
-    numbers = [*cloud.schema.columns, *(b for b in cloud.schema.labels if not b.classes)]
-    return found | {c.name: (c.unit, np.asarray(cloud.events[c.name], np.float64)) for c in numbers}
+_Found = Iterator[tuple[Severity, str, str, int, str]]
 
 
-def _copies(s: Survey) -> Iterator[Finding]:
+def _refused(s: Survey) -> _Found:
+    for (name, what), r in s.refused.items():
+        text = f"In {r.events:,} events, first in {s.parts[r.part]}. `read` refuses the file: it expects {r.expected}."
+        yield "serious", what, name, r.values, text
+    for part, difference in s.strangers.items():
+        text = f"Left out here: its schema differs from that of {s.parts[0]} in {difference}. No store can hold both."
+        yield "serious", "other schema", part, int(s.total[s.parts.index(part)]), text
     if s.altered:
         text = "Stored event ids do not follow from the events' particles: shards were edited. Write the store again."
-        yield Finding("serious", "altered events", "event_id", s.altered, text)
-    (content, ids, split, part), starts = s.fingerprints.groups()
-    if not len(starts):
+        yield "serious", "altered events", "event_id", s.altered, text
+
+
+def _copies(s: Survey) -> _Found:
+    rows = np.concatenate([np.zeros((4, 0), np.uint64), *s.prints], axis=1)
+    content, ids, split, source = rows[:, np.argsort(rows[0], kind="stable")]
+    starts = np.flatnonzero(np.diff(content, prepend=~content[:1]))
+    if len(starts) == len(content):
         return
     size = np.diff(np.append(starts, len(content)))
     exact = len(ids) - len(np.unique(ids))
-    reordered = int((size - 1).sum()) - exact
-    across = {
-        name: int(size[np.minimum.reduceat(v, starts) != np.maximum.reduceat(v, starts)].sum())
-        for name, v in (("splits", split), ("files", part))
-    }
-    of = "" if s.fingerprints.stride == 1 else f" Of one event in {s.fingerprints.stride}, chosen by content."
+    reordered = len(ids) - len(starts) - exact
+    across_splits, across_sources = (
+        int(size[np.minimum.reduceat(v, starts) != np.maximum.reduceat(v, starts)].sum()) for v in (split, source)
+    )
+    of = "" if s.stride == 1 else f" Of one event in {s.stride}, chosen by content."
+    if across_splits:
+        text = f"Events with the same particles on two sides of the split: the test would be too good.{of}"
+        yield "serious", "copies across splits", "splits", across_splits, text
     if exact:
-        text = f"Events that are there before, particle by particle; {across['files']} of all copies lie in several files.{of}"
-        yield Finding("warning", "duplicate events", "all files", exact, text)
+        yield "warning", "duplicate events", "all files", exact, f"They are there before, particle by particle.{of}"
     if reordered:
         text = f"The particles of another event in another order. Their ids differ, so copies can cross splits.{of}"
-        yield Finding("warning", "reordered copies", "all files", reordered, text)
-    if across["splits"]:
-        text = f"Events with the same particles in training and test: the test would be too good.{of}"
-        yield Finding("serious", "copies across splits", "splits", across["splits"], text)
+        yield "warning", "reordered copies", "all files", reordered, text
+    if across_sources:
+        text = f"Copies of events lie in several files: if one is a training set and one a test set, the test is too good.{of}"
+        yield "warning", "copies across files", "all files", across_sources, text
 
 
-def _classes(s: Survey) -> Iterator[Finding]:
+def _classes(s: Survey) -> _Found:
     for label, table in s.classes.items():
-        names, counts = s.schema.label(label).classes, table.sum(axis=0)
-        unknown, known = int(counts[0]), counts[1:]
+        names, (unknown, *known) = s.schema.label(label).classes, table.sum(axis=0).tolist()
         if unknown:
-            yield Finding("note", "unknown class", label, unknown, f"{unknown / counts.sum():.1%} of the events have no class.")
-        if (known > 0).sum() == 1 and len(names) > 1:
-            only = names[int(np.argmax(known))]
-            yield Finding(
-                "warning", "one class only", label, int(known.max()), f"All events are {only!r}: nothing to tell apart."
-            )
+            yield "note", "unknown class", label, unknown, f"{unknown / table.sum():.1%} of the events have no class."
+        if sum(n > 0 for n in known) == 1 and len(names) > 1:
+            text = f"All events are {names[int(np.argmax(known))]!r}: nothing to tell apart."
+            yield "warning", "one class only", label, max(known), text
             continue
-        for name, count in zip(names, known.tolist(), strict=True):
-            share = count / max(known.sum(), 1)
+        for name, count in zip(names, known, strict=True):
+            share = count / max(sum(known), 1)
             if count == 0:
-                yield Finding("warning", "absent class", f"{label}: {name}", 0, "The class is announced, no event has it.")
+                yield "warning", "absent class", f"{label}: {name}", 0, "The class is announced, no event has it."
             elif share < RARE_CLASS / len(names):
-                yield Finding("warning", "rare class", f"{label}: {name}", count, f"{share:.2%} of the events. Weigh the loss.")
+                yield "warning", "rare class", f"{label}: {name}", count, f"{share:.2%} of the events. Weigh the loss."
 
 
-def _columns(s: Survey) -> Iterator[Finding]:
-    for name, tally in (*s.particles.items(), *s.events.items()):
+def _columns(s: Survey) -> _Found:
+    for name, tally in s.columns.items():
         there = tally.size - tally.missing
-        if tally.size == 0:
-            continue
-        if there == 0:
-            yield Finding("warning", "empty column", name, tally.size, "Every value is missing.")
-            continue
-        if tally.missing > MOSTLY_MISSING * tally.size:
-            share = f"{tally.missing / tally.size:.1%} of the values are missing."
-            yield Finding("note", "mostly missing", name, tally.missing, share)
+        if there == 0 and tally.size:
+            yield "warning", "empty column", name, tally.size, "Every value is missing."
+        elif tally.missing > MOSTLY_MISSING * tally.size:
+            yield "note", "mostly missing", name, tally.missing, f"{tally.missing / tally.size:.1%} of the values are missing."
         if tally.minimum == tally.maximum and there > 1 and tally.kind != "weight":
-            zero = "zero" if tally.minimum == 0 else f"{tally.minimum:g}"
-            yield Finding(
-                "warning", "constant column", name, there, f"Every value is {zero}: it tells nothing, or was not filled."
-            )
-        if tally.kind == "flag" and not (tally.minimum >= 0 and tally.maximum <= 1):
-            yield Finding(
-                "warning", "not a flag", name, there, f"Values from {tally.minimum:g} to {tally.maximum:g}, not 0 and 1."
-            )
-    for name, values in _sampled(s.sample):
-        for code in SENTINELS:
+            text = f"Every value is {tally.minimum:g}: it tells nothing, or was not filled."
+            yield "warning", "constant column", name, there, text
+        if there and tally.kind == "flag" and not (tally.minimum >= 0 and tally.maximum <= 1):
+            text = f"Values from {tally.minimum:g} to {tally.maximum:g}, not 0 and 1."
+            yield "warning", "not a flag", name, there, text
+    for name, values in s.values(s.sample):
+        for code in CODES:
             share = float(np.mean(values == code)) if len(values) else 0.0
-            if FREQUENT_SENTINEL < share < 1:
+            if FREQUENT_CODE < share < 1:
                 text = f"{share:.1%} of the values are {code:g}: a missing value written as a number? Use `missing:` in a card."
-                yield Finding("warning", "suspected code", name, round(share * _size(s, name)), text)
+                yield "warning", "suspected code", name, round(share * s.columns[name].size), text
 
 
-def _scales(s: Survey) -> Iterator[Finding]:
-    cloud, frame = s.sample[s.sample.counts > 0], s.schema.frame
-    if not len(cloud):
-        return
-    values, n = variables(cloud), len(cloud)
-    if limits := PT_RANGE.get(frame) or ENERGY_RANGE.get(frame):
-        scalar = np.hypot(cloud.flat("px"), cloud.flat("py")) if frame in PT_RANGE else cloud.flat("energy")
-        total = np.add.reduceat(scalar, np.cumsum(cloud.counts) - cloud.counts, dtype=np.float64)
-        quantity = "pT" if frame in PT_RANGE else "energy"
-        yield from _off_scale(
-            "momentum", float(np.median(total)), limits, f"sum of {quantity}", "GeV", "MeV or TeV read as GeV", n
-        )
-    if frame == "jet":
-        ratio = float(np.median(values["jet pT"][1] / np.maximum(total, 1e-12)))
+def _units(s: Survey) -> _Found:
+    cloud, jets = s.sample, s.schema.frame == "jet"
+    cloud = cloud[cloud.counts > 0]
+    starts = np.cumsum(cloud.counts) - cloud.counts
+    medians = []  # where, in words, values, range, unit, slip
+    if len(cloud):
+        pt = np.add.reduceat(np.hypot(cloud.flat("px"), cloud.flat("py")).astype(np.float64), starts)
+        energy = np.add.reduceat(cloud.flat("energy").astype(np.float64), starts)
+        slip = "MeV or TeV read as GeV"
+        if s.schema.frame == "fixed-target":
+            medians.append(("energy", "sum of energy of an event", energy, ENERGY_RANGE, "GeV", slip))
+        elif energy.any():  # hits of a detector have no momentum
+            medians.append(("momentum", "sum of pT of an event", pt, PT_RANGE, "GeV", slip))
+        ratio = float(np.median(variables(cloud)["jet pT"][1] / np.maximum(pt, 1e-12))) if jets else 1.0
         if ratio < COLLIMATED:
             text = f"The vector sum of pT is {ratio:.2f} of the scalar sum, above 0.9 in a jet: angles in degrees, or no jets?"
-            yield Finding("warning", "suspected unit", "directions", n, text)
-    for name, column in _sampled(cloud):
-        unit = (s.particles.get(name) or s.events[name]).unit
-        if unit == "rad" and len(column) and np.nanmax(np.abs(column), initial=0) > 2 * np.pi * 1.001:
-            text = f"Values up to {np.nanmax(np.abs(column)):.4g} rad: degrees read as rad?"
-            yield Finding("warning", "suspected unit", name, int((np.abs(column) > 2 * np.pi).sum()), text)
+            yield "warning", "suspected unit", "directions", len(cloud), text
+    for name, values in s.values(cloud):
+        far = np.abs(values) > 2 * np.pi * 1.001
+        if s.columns[name].unit == "rad" and far.any():
+            text = f"Values up to {np.nanmax(np.abs(values)):.4g} rad: degrees read as rad?"
+            yield "warning", "suspected unit", name, int(far.sum()), text
         if name in ("d0", "dz", "d0_err", "dz_err"):
-            size = np.abs(column[(column != 0) & ~np.isnan(column)])
-            if len(size):
-                yield from _off_scale(
-                    name, float(np.median(size)), IMPACT_RANGE, f"|{name}|", "mm", "cm or um read as mm", len(size)
-                )
+            size = np.abs(values[(values != 0) & ~np.isnan(values)])
+            medians.append((name, f"|{name}|", size, IMPACT_RANGE, "mm", "cm or um read as mm"))
+    for where, words, values, (low, high), unit, slip in medians:
+        if len(values) and not low <= (median := float(np.median(values))) <= high:
+            text = f"The median {words} is {median:.3g} {unit}, expected {low:g} to {high:g}: {slip}?"
+            yield "warning", "suspected unit", where, len(values), text
 
 
-def _off_scale(
-    where: str, median: float, limits: tuple[float, float], quantity: str, unit: str, slip: str, count: int
-) -> Iterator[Finding]:
-    low, high = limits
-    if not low <= median <= high:
-        text = f"The median {quantity} is {median:.3g} {unit}, expected {low:g} to {high:g}: {slip}?"
-        yield Finding("warning", "suspected unit", where, count, text)
-
-
-def _particles(s: Survey) -> Iterator[Finding]:
-    particles, odd = s.particles["energy"].size, s.strays
-    if odd["empty"]:
-        text = f"{odd['empty'] / s.seen.sum():.2%} of the events have no particle."
-        yield Finding("warning", "empty events", "particles", odd["empty"], text)
-    if odd["zero energy"]:
-        much = odd["zero energy"] > ZERO_PARTICLES * particles
-        text = f"{odd['zero energy'] / particles:.2%} of the particles have exactly no energy" + (": padding?" if much else ".")
-        yield Finding("warning" if much else "note", "zero energy", "energy", odd["zero energy"], text)
-    if odd["short"]:
-        text = f"E < |p| beyond rounding in {odd['short'] / particles:.2%} of the particles (m^2 < 0), within the allowed 1e-3."
-        yield Finding("note", "negative mass squared", "energy", odd["short"], text)
-
-
-def _weights(s: Survey) -> Iterator[Finding]:
-    if s.schema.weight is None:
+def _odd(s: Survey) -> _Found:
+    if n := s.odd["empty"]:
+        yield "warning", "empty events", "particles", n, f"{n / s.seen.sum():.2%} of the events have no particle."
+    if (n := s.odd["zero energy"]) == s.particles:
         return
+    if n:
+        much = n > ZERO_PARTICLES * s.particles
+        text = f"{n / s.particles:.2%} of the particles have exactly no energy" + (": padding?" if much else ".")
+        yield "warning" if much else "note", "zero energy", "energy", n, text
+    if n := s.odd["short"]:
+        text = f"E < |p| beyond rounding in {n / s.particles:.2%} of the particles (m^2 < 0), within the allowed 1e-3."
+        yield "note", "negative mass squared", "energy", n, text
+
+
+def _weights(s: Survey) -> _Found:
     name, n, (total, squares, largest) = s.schema.weight, int(s.seen.sum()), s.weights.tolist()
-    if total <= 0:
-        yield Finding("serious", "weights cancel", name, n, f"They add up to {total:.4g}: no average can be formed.")
+    if name is None:
         return
-    if s.strays["negative"]:
-        text = f"{s.strays['negative'] / n:.1%} of the weights are negative. A loss can fall without bound on them."
-        yield Finding("note", "negative weights", name, s.strays["negative"], text)
-    effective = total**2 / squares
-    if effective < EFFECTIVE_SHARE * n:
+    if total <= 0:
+        yield "serious", "weights cancel", name, n, f"They add up to {total:.4g}: no average can be formed."
+        return
+    if negative := s.odd["negative"]:
+        text = f"{negative / n:.1%} of the weights are negative. A loss can fall without bound on them."
+        yield "note", "negative weights", name, negative, text
+    if (effective := total**2 / squares) < EFFECTIVE_SHARE * n:
         text = f"{n:,} events weigh as much as {effective:,.0f} of equal weight, (sum w)^2 / sum w^2."
-        yield Finding("warning", "uneven weights", name, round(effective), text)
+        yield "warning", "uneven weights", name, round(effective), text
     if (share := largest**0.5 / total) > ONE_WEIGHT and n > 1 / ONE_WEIGHT:
-        yield Finding("warning", "extreme weight", name, 1, f"One event carries {share:.1%} of the sum of weights.")
+        yield "warning", "extreme weight", name, 1, f"One event carries {share:.1%} of the sum of weights."
 
 
-def _drift(s: Survey) -> Iterator[Finding]:
+def _drift(s: Survey) -> _Found:
     """Files that differ from the rest: in their classes, and within each class in the distribution of any variable.
 
     One number per event and not per particle, since the particles of an event are not independent. Kolmogorov-Smirnov
-    distances of one file to all others; FALSE_ALARMS is shared by all comparisons (Bonferroni).
+    tests of one file against all others; FALSE_ALARMS is shared by all comparisons (Bonferroni).
     """
+    from scipy.stats import chi2_contingency
+
     if len(s.parts) < 2:
         return
     for label, table in s.classes.items():
         rows = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
         if min(rows.shape) > 1 and chi2_contingency(rows).pvalue < FALSE_ALARMS / 2 / len(s.classes):
             text = "The files hold the classes in different shares: read them all, and shuffle over files."
-            yield Finding("note", "drift of classes", label, len(s.parts), text)
-    tests = _distances(s)
-    bad = [t for t in tests if t.chance < FALSE_ALARMS / 2 / len(tests)]
-    for name in dict.fromkeys(t.variable for t in bad):
-        worst, files = (
-            max((t for t in bad if t.variable == name), key=lambda t: t.distance),
-            {t.part for t in bad if t.variable == name},
-        )
-        text = (
-            f"{s.parts[worst.part]} differs from the rest{worst.among}: distance {worst.distance:.3f}, by chance "
-            f"{worst.expected:.3f}. So in {len(files)} of {len(s.parts)} files."
-        )
-        yield Finding("warning", "drift", name, len(files), text)
+            yield "note", "drift of classes", label, len(s.parts), text
+    tests = list(_tests(s))
+    bad = [t for t in tests if t[0] < FALSE_ALARMS / 2 / len(tests)]
+    for name in dict.fromkeys(t[2] for t in bad):
+        of_name = [t for t in bad if t[2] == name]
+        _, distance, _, part, among = max(of_name, key=lambda t: t[1])
+        files = len({t[3] for t in of_name})
+        text = f"{s.parts[part]} differs most from the rest{among}: KS distance {distance:.3f}. So do {files} files."
+        yield "warning", "drift", name, files, text
 
 
-@dataclass(frozen=True)
-class _Distance:
-    """One file against the rest, both in one class. expected: the mean of distances without drift; chance: of a larger one."""
+def _tests(s: Survey) -> Iterator[tuple[float, float, str, int, str]]:
+    """p-value, distance, variable, part and class of each part against the others, within classes of the first label."""
+    from scipy.stats import ks_2samp
 
-    variable: str
-    part: int
-    among: str
-    distance: float
-    expected: float
-    chance: float
-
-
-def _distances(s: Survey) -> list[_Distance]:
-    """Every variable of every file against all other files, within each class of the first class label."""
-    cloud, found = s.sample, []
-    part_N = np.repeat([*s.samples], [len(c) for c in s.samples.values()])
+    cloud, part_N = s.sample, s.sample_parts
     label = next((b for b in s.schema.labels if b.classes), None)
-    class_N = cloud.events[label.name] if label else np.zeros(len(cloud), np.int64)
+    class_N: NDArray[np.int64] = cloud.events[label.name] if label else np.zeros(len(cloud), np.int64)
     for name, (_, values_N) in variables(cloud).items():
         for number in np.unique(class_N).tolist():
-            among = f" among {('unknown', *label.classes)[number + 1]}" if label else ""
             chosen = (class_N == number) & ~np.isnan(values_N)
-            order = np.argsort(values_N[chosen])
-            values, part = values_N[chosen][order], part_N[chosen][order]
-            last = np.flatnonzero(np.diff(values, append=np.inf))  # of equal values
+            values, part = values_N[chosen], part_N[chosen]
             for p in np.unique(part).tolist():
-                own = np.cumsum(part == p)[last]
-                n, m = int(own[-1]), len(part) - int(own[-1])
-                if min(n, m) >= FEWEST:
-                    distance = float(np.max(np.abs(own / n - (last + 1 - own) / m)))
-                    scale = (n * m / (n + m)) ** 0.5
-                    found.append(_Distance(name, p, among, distance, 0.8687 / scale, float(kolmogorov(scale * distance))))
-    return found
-
-
-def _sampled(cloud: Cloud) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Every column of the sample but momenta and class labels."""
-    for name in cloud.schema.feature_names:
-        yield name, cloud.flat(name)
-    for column in (*cloud.schema.columns, *(b for b in cloud.schema.labels if not b.classes)):
-        yield column.name, cloud.events[column.name]
-
-
-def _size(s: Survey, name: str) -> int:
-    return (s.particles.get(name) or s.events[name]).size
+                own, rest = values[part == p], values[part != p]
+                if min(len(own), len(rest)) >= FEWEST:
+                    test = ks_2samp(own, rest, method="asymp")
+                    among = f" among {('unknown', *label.classes)[number + 1]}" if label else ""
+                    yield float(test.pvalue), float(test.statistic), name, p, among

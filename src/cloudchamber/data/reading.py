@@ -25,12 +25,13 @@ Files = Path | str | Sequence[Path | str]
 
 @dataclass(frozen=True)
 class Source:
-    """An open file or store. read: events start to stop, checked."""
+    """An open file or store. read: events start to stop, checked; unchecked: the same, for who looks for what is wrong."""
 
     path: Path
     reader: Reader
     count: int
     read: Callable[[int, int], Cloud]
+    unchecked: Callable[[int, int], Cloud]
 
 
 def read(path: Files, card: Path | str | None = None, *, start: int = 0, stop: int | None = None) -> Cloud:
@@ -67,7 +68,7 @@ def opened(path: Path, card: Path | str | None = None) -> Iterator[Source]:
     if path.is_dir():
         store = Store.open(path)
         reader: Reader = registry.get("readers", "store")
-        yield Source(path, reader, len(store), store.read_rows)
+        yield Source(path, reader, len(store), store.read_rows, store.read_rows)
         return
     with open_container(path) as container:
         reader = _find(container) if card is None else _from_card(card)
@@ -78,9 +79,12 @@ def opened(path: Path, card: Path | str | None = None) -> Iterator[Source]:
             raise BadFile(f"{path}: damaged: announces {count:,} events, no file has more than {_MOST_EVENTS:,}")
 
         def read_block(start: int, stop: int) -> Cloud:
-            return check(reader.read(container, start, stop), Origin(path, start, reader.sources, reader.selects))
+            return check(unchecked(start, stop), Origin(path, start, reader.sources, reader.selects))
 
-        yield Source(path, reader, count, read_block)
+        def unchecked(start: int, stop: int) -> Cloud:
+            return reader.read(container, start, stop)
+
+        yield Source(path, reader, count, read_block, unchecked)
 
 
 def paths_of(path: Files) -> list[Path]:
