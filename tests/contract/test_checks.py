@@ -13,7 +13,7 @@ from cloudchamber import data
 from cloudchamber.cli.main import app
 from cloudchamber.data.store import Store, write
 from cloudchamber.errors import BadInput
-from cloudchamber.events import Cloud, concatenate
+from cloudchamber.events import Cloud, Feature, concatenate
 
 
 def with_particles(cloud: Cloud, **values) -> Cloud:
@@ -87,6 +87,17 @@ def test_a_planted_flaw_is_found_and_counted(cloud, name, severity, count):
     assert finding.severity == severity
     if count is not None:
         assert finding.count == count
+
+
+def test_classes_and_flags_that_no_event_has_are_one_line_each():
+    label, number = CLEAN.schema.labels
+    more = label.model_copy(update={"classes": ("narrow", "wide", "square", "round")})
+    flag = Feature(name="is_photon", kind="flag")
+    features = tuple(flag if f.name == "is_photon" else f for f in CLEAN.schema.features)
+    schema = CLEAN.schema.model_copy(update={"labels": (more, number), "features": features})
+    findings = found(with_particles(Cloud(CLEAN.particles, CLEAN.events, schema), is_photon=lambda v: v * 0))
+    assert set(findings) == {"absent classes: label", "constant flags: is_photon"}
+    assert "square, round" in findings["absent classes: label"].text
 
 
 def test_an_event_that_is_refused_counts_in_nothing_else():

@@ -106,27 +106,33 @@ def _classes(s: Survey) -> _Found:
             text = f"All events are {names[int(np.argmax(known))]!r}: nothing to tell apart."
             yield "warning", "one class only", label, max(known), text
             continue
+        if absent := [name for name, count in zip(names, known, strict=True) if count == 0]:
+            text = f"Announced, but no event has them: {', '.join(absent)}."
+            yield "warning", "absent classes", label, len(absent), text
         for name, count in zip(names, known, strict=True):
             share = count / max(sum(known), 1)
-            if count == 0:
-                yield "warning", "absent class", f"{label}: {name}", 0, "The class is announced, no event has it."
-            elif share < RARE_CLASS / len(names):
+            if 0 < share < RARE_CLASS / len(names):
                 yield "warning", "rare class", f"{label}: {name}", count, f"{share:.2%} of the events. Weigh the loss."
 
 
 def _columns(s: Survey) -> _Found:
+    flags = []  # constant ones are usual: no neutrino is seen, a sample has no muon
     for name, tally in s.columns.items():
         there = tally.size - tally.missing
         if there == 0 and tally.size:
             yield "warning", "empty column", name, tally.size, "Every value is missing."
         elif tally.missing > MOSTLY_MISSING * tally.size:
             yield "note", "mostly missing", name, tally.missing, f"{tally.missing / tally.size:.1%} of the values are missing."
-        if tally.minimum == tally.maximum and there > 1 and tally.kind != "weight":
+        if tally.kind == "flag" and tally.minimum == tally.maximum:
+            flags.append(name)
+        elif tally.minimum == tally.maximum and there > 1 and tally.kind != "weight":
             text = f"Every value is {tally.minimum:g}: it tells nothing, or was not filled."
             yield "warning", "constant column", name, there, text
         if there and tally.kind == "flag" and not (tally.minimum >= 0 and tally.maximum <= 1):
             text = f"Values from {tally.minimum:g} to {tally.maximum:g}, not 0 and 1."
             yield "warning", "not a flag", name, there, text
+    if flags:
+        yield "note", "constant flags", ", ".join(flags), len(flags), "The same for every particle or event."
     for name, values in s.values(s.sample):
         for code in CODES:
             share = float(np.mean(values == code)) if len(values) else 0.0
