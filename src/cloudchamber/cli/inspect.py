@@ -39,15 +39,17 @@ def inspect(
     from rich.console import Console
 
     console = Console(highlight=False)
-    if (what[0] / "run.json").is_file():
-        _show_run(console, what[0])
+    runs = [path for path in what if (path / "run.json").is_file()]
+    for path in runs:
+        _show_run(console, path)
+    if not (files := [path for path in what if path not in runs]):
         return
     from cloudchamber.cli.progress import counting_bar
     from cloudchamber.data import findings, survey
     from cloudchamber.run import atomic
 
     with counting_bar("looking", "events") as show:
-        seen = survey(what, card, limit=limit, progress=show)
+        seen = survey(files, card, limit=limit, progress=show)
         found = findings(seen)
     _show_survey(console, seen)
     _show_findings(console, found)
