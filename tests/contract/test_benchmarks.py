@@ -18,7 +18,7 @@ PEERS = all(importlib.util.find_spec(name) for name in ("omnilearned", "weaver")
 @pytest.fixture
 def module(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    names = ("record", "timing", "jets", "inputs", "peers", "ours", "quality", "few_labels")
+    names = ("record", "timing", "jets", "inputs", "peers", "ours", "quality", "few_labels", "damage", "small_files", "fuzz")
     yield importlib.import_module
     for name in names:
         sys.modules.pop(name, None)
@@ -121,6 +121,43 @@ def test_our_contestant_learns_and_gives_probabilities_in_the_order_asked(module
     chosen = np.array([7, 3, 15])
     together = ours.probabilities(chosen)
     assert np.allclose(together, np.concatenate([ours.probabilities(chosen[i : i + 1]) for i in range(3)]), atol=1e-5)
+
+
+def test_a_mutation_follows_from_its_number_and_always_changes_the_file(module):
+    damage, content = module("damage"), bytes(range(256)) * 4
+    first = [damage.damaged(content, "npz", number) for number in range(90)]
+    assert first == [damage.damaged(content, "npz", number) for number in range(90)]
+    assert all(spoilt != content for _, spoilt in first)
+    assert {kind for kind, _ in first} == set(damage.KINDS)
+    assert first != [damage.damaged(content, "root", number) for number in range(90)]
+
+
+def test_fuzzing_tells_what_became_of_every_mutation(module, tmp_path):
+    command = [sys.executable, str(FOLDER / "fuzz.py"), "--tiny", "--containers", "npz", "lhe", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    figures = json.loads((tmp_path / "fuzz.json").read_text())["figures"]
+    fuzz = module("fuzz")
+    for name in ("npz", "lhe"):
+        assert sum(figures[f"{name}: {outcome}"]["value"] for outcome in (*fuzz.GOOD, *fuzz.BAD)) == 45
+
+
+def test_a_worker_that_dies_hangs_or_asks_for_memory_is_told(module, monkeypatch):
+    fuzz = module("fuzz")
+    done = {"crash": "import os; input(); os.abort()", "hang": "import time; input(); time.sleep(60)"}
+    done["memory"] = "import sys; input(); sys.exit('std::bad_alloc')"
+    start = subprocess.Popen
+
+    def instead(code):
+        return lambda _, **options: start([sys.executable, "-c", code], **options)
+
+    monkeypatch.setattr(fuzz, "LIMIT_S", 2.0)
+    monkeypatch.setattr(fuzz, "START_S", 0.0)
+    for outcome, code in done.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                fuzz.subprocess, "Popen", lambda _, code=code, **options: start([sys.executable, "-c", code], **options)
+            )
+            assert [o.outcome for o in fuzz.run_until_end("npz", [0, 1])] == [outcome]
 
 
 @pytest.mark.skipif(not PEERS, reason="the peers are not installed; see benchmarks/README.md")

@@ -1,8 +1,8 @@
-"""The verb inspect: what a file, a store or a run holds, in the terminal or as a page."""
+"""The verb inspect: what files, stores or a run hold and what is wrong with them, in the terminal, as a page, as a card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,44 +10,86 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-    from cloudchamber.data.inspect import Histogram, Spread, Summary
+    from cloudchamber.data.findings import Finding
+    from cloudchamber.data.survey import Survey
 
 _BARS = " ▁▂▃▄▅▆▇█"
+ORIGIN = {True: "simulated", False: "recorded", None: "origin not stated"}
 
 
 def inspect(
-    what: Annotated[Path, typer.Argument(metavar="FILE|STORE|RUN", help="A data file, a store or a run folder.")],
+    what: Annotated[list[Path], typer.Argument(metavar="FILE...|STORE|RUN", help="Data files, stores, or a run folder.")],
     *,
     card: Annotated[str | None, typer.Option(metavar="CARD", help="A YAML card for a file that no reader knows.")] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Look at the first N events.")] = 100_000,
-    html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a self-contained page as well.")] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Look at N events of each file or store.")] = 100_000,
+    report: Annotated[
+        Path | None, typer.Option(metavar="PAGE", help="Write a self-contained page: distributions by class and by file.")
+    ] = None,
+    data_card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a data-set card: counts, features, licence, known flaws.")
+    ] = None,
 ) -> None:
-    """Show what a file, store or run holds.
+    """Show what files, stores or a run hold, and what is wrong with it.
 
-    For events: counts, features with their units, label balance, multiplicity and pT. For a run: what was asked and found.
+    For events: counts, features with their units, label balance, distributions, and findings such as copies of events,
+    suspected units or files that differ; the exit status is 1 if a finding is serious. For a run: what was asked and found.
     """
     from rich.console import Console
 
     console = Console(highlight=False)
-    if (what / "run.json").is_file():
-        _show_run(console, what)
+    runs = [path for path in what if (path / "run.json").is_file()]
+    for path in runs:
+        _show_run(console, path)
+    if not (files := [path for path in what if path not in runs]):
         return
-    from cloudchamber.data.inspect import describe
+    from cloudchamber.cli.progress import counting_bar
+    from cloudchamber.data import findings, survey
+    from cloudchamber.run import atomic
 
-    summary = describe(what, card=card, limit=limit)
-    _show_summary(console, summary)
-    if html is not None:
+    with counting_bar("looking", "events") as show:
+        seen = survey(files, card, limit=limit, progress=show)
+        found = findings(seen)
+    _show_survey(console, seen)
+    _show_findings(console, found)
+    if report is not None:
         from cloudchamber.cli.inspect_page import write_page
 
-        write_page(summary, html)
-        console.print(f"page: {html}", soft_wrap=True)
+        write_page(seen, found, report)
+        console.print(f"page: {report}", soft_wrap=True)
+    if data_card is not None:
+        from cloudchamber.publish.data_card import data_set_card
+
+        with atomic(data_card) as temporary:
+            temporary.write_text(data_set_card(seen, found), encoding="utf-8")
+        console.print(f"data-set card: {data_card}", soft_wrap=True)
+    if any(f.severity == "serious" for f in found):
+        raise typer.Exit(1)
+
+
+def spreads(survey: Survey) -> list[tuple[str, ...]]:
+    """Name, unit, smallest, median (of the sample) and largest value, and the missing share of every column, as text."""
+    import numpy as np
+
+    rows = []
+    for name, values in survey.values(survey.sample):
+        t, there = survey.columns[name], values[~np.isnan(values)]
+        median = float(np.median(there)) if len(there) else None
+        numbers = (t.minimum, median, t.maximum) if t.size > t.missing else (None,) * 3
+        texts = ["-" if v is None else f"{v:.5g}" for v in numbers]
+        unit = t.kind if t.unit == "1" and t.kind != "number" else t.unit
+        rows.append((name, unit, *texts, f"{100 * t.missing / max(t.size, 1):.1f} %"))
+    return rows
+
+
+def class_counts(survey: Survey, label: str) -> dict[str, int]:
+    """Events seen of each class; "unknown" only if there are any."""
+    unknown, *known = survey.classes[label].sum(axis=0).tolist()
+    return ({"unknown": unknown} if unknown else {}) | dict(zip(survey.schema.label(label).classes, known, strict=True))
 
 
 def _show_run(console: Console, path: Path) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from cloudchamber.run import Run
 
     run = Run.open(path)
@@ -56,10 +98,7 @@ def _show_run(console: Console, path: Path) -> None:
     if (path / "summary.json").is_file():
         parts["summary.json"] = run.summary
     for name, content in parts.items():
-        table = Table("entry", "value", title=f"{path / name} ({state})", title_justify="left", box=SIMPLE_HEAD)
-        for entry, value in _flatten(content).items():
-            table.add_row(entry, value)
-        console.print(table)
+        console.print(_table(f"{path / name} ({state})", ("entry", "value"), list(_flatten(content).items())))
 
 
 def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -73,59 +112,56 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return rows
 
 
-def _show_summary(console: Console, summary: Summary) -> None:
+def _show_survey(console: Console, survey: Survey) -> None:
+    import numpy as np
+    from rich.text import Text
+
+    from cloudchamber.data.survey import binned, variables
+
+    s, seen, total = survey.schema, int(survey.seen.sum()), int(survey.total.sum())
+    files = survey.parts[0] + (f" and {len(survey.parts) - 1} more" if len(survey.parts) > 1 else "")
+    console.print(Text(files, style="bold"), soft_wrap=True)
+    console.print(f"{s.dataset}: {ORIGIN[s.simulated]}, frame {s.frame}, read by {survey.reader}")
+    looked = "" if seen == total else f" ({seen:,} of them are shown below)"
+    console.print(f"{total:,} events{looked}, {survey.particles / max(seen, 1):.1f} particles each")
+    console.print("splits by event id: " + ", ".join(f"{n} {c:,}" for n, c in survey.split_counts.items()))
+    if s.notes:
+        console.print(Text(s.notes, style="italic"))
+    console.print(f"licence: {s.licence}; cite: {', '.join(s.citation) or 'not stated'}")
+    console.print(_table("columns", ("name", "unit", "minimum", "median", "maximum", "missing"), spreads(survey)))
+    for label in survey.classes:
+        counts = class_counts(survey, label)
+        largest, n = max(counts.values(), default=0) or 1, max(sum(counts.values()), 1)
+        rows = [(name, f"{c:,}", f"{c / n:.3f}", "█" * round(24 * c / largest)) for name, c in counts.items()]
+        console.print(_table(f"label {label}", ("class", "events", "fraction", ""), rows))
+    lines = []
+    for name, (unit, values) in variables(survey.sample).items():
+        edges = binned(values)
+        low, high = (f"{edge:.4g}" + ("" if unit == "1" else f" {unit}") for edge in (edges[0], edges[-1]))
+        lines.append((name, low, bars(np.histogram(values, edges)[0].tolist()), high))
+    console.print(_table("distributions of a sample", ("quantity", "from", "distribution", "to"), lines))
+
+
+def _show_findings(console: Console, found: Sequence[Finding]) -> None:
+    if not found:
+        console.print("findings: none")
+        return
+    rows = [(f.severity, f.what, f.where, f"{f.count:,}", f.text) for f in found]
+    console.print(_table("findings", ("", "what", "where", "count", "how bad"), rows))
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    origin = {True: "simulated", False: "recorded", None: "origin not stated"}[summary.simulated]
-    console.print(Text(summary.source, style="bold"), soft_wrap=True)
-    console.print(f"{summary.dataset}: {origin}, frame {summary.frame}, read by {summary.reader}")
-    looked = "" if summary.described == summary.events else f" (the first {summary.described:,} are shown below)"
-    mean = summary.particles / max(summary.described, 1)
-    console.print(f"{summary.events:,} events{looked}, {mean:.1f} particles each")
-    if summary.splits:
-        console.print("splits: " + ", ".join(f"{name} {count:,}" for name, count in summary.splits.items()))
-    if summary.notes:
-        console.print(Text(summary.notes, style="italic"))
-    console.print(f"licence: {summary.licence}; cite: {', '.join(summary.citation) or 'not stated'}")
-    _show_spreads(console, "particle features", summary.features)
-    _show_spreads(console, "event columns and numeric labels", (*summary.columns, *summary.labels))
-    for label, balance in summary.classes.items():
-        table = Table("class", "events", "fraction", "", title=f"label {label}", title_justify="left", box=SIMPLE_HEAD)
-        largest = max(balance.values(), default=0) or 1
-        for name, count in balance.items():
-            fraction = count / max(summary.described, 1)
-            table.add_row(name, f"{count:,}", f"{fraction:.3f}", "█" * round(24 * count / largest))
-        console.print(table)
-    table = Table("quantity", "from", "distribution", "to", title="distributions", title_justify="left", box=SIMPLE_HEAD)
-    for histogram in summary.histograms:
-        low, high = (f"{edge:.4g}{_unit(histogram.unit)}" for edge in (histogram.edges[0], histogram.edges[-1]))
-        table.add_row(histogram.name, low, bars(histogram), high)
-    console.print(table)
+    table = Table(*header, title=title, title_justify="left", box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # names of a file may hold rich's own brackets
+    return table
 
 
-def _show_spreads(console: Console, title: str, spreads: tuple[Spread, ...]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    if not spreads:
-        return
-    table = Table(
-        "name", "unit", *("minimum", "median", "maximum", "missing"), title=title, title_justify="left", box=SIMPLE_HEAD
-    )
-    for s in spreads:
-        values = ("-" if v is None else f"{v:.5g}" for v in (s.minimum, s.median, s.maximum))
-        table.add_row(s.name, s.kind if s.unit == "1" and s.kind != "number" else s.unit, *values, f"{100 * s.missing:.1f} %")
-    console.print(table)
-
-
-def bars(histogram: Histogram) -> str:
-    """The histogram as one line of block characters; a bin that is not empty never looks empty."""
-    largest = max(histogram.counts) or 1
-    heights = (-(-count * (len(_BARS) - 1) // largest) for count in histogram.counts)
-    return "".join(_BARS[height] for height in heights)
-
-
-def _unit(unit: str) -> str:
-    return "" if unit == "1" else f" {unit}"
+def bars(counts: Sequence[int]) -> str:
+    """A histogram as one line of block characters; a bin that is not empty never looks empty."""
+    largest = max(counts) or 1
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // largest)] for count in counts)

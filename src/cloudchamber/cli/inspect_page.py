@@ -1,19 +1,26 @@
-"""The page of inspect: a summary as one self-contained HTML file."""
+"""The page of inspect: a survey and its findings as one self-contained HTML file."""
+
+# N event, V variable
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cloudchamber.data.inspect import Histogram, Summary
-from cloudchamber.publish.figure import COLOURS, Figure, canvas, finish
+from cloudchamber.cli.inspect import ORIGIN, class_counts, spreads
+from cloudchamber.data.findings import Finding
+from cloudchamber.data.survey import Survey, Variables, binned, variables
+from cloudchamber.publish.figure import COLOURS, Figure, canvas, finish, literal, style
 from cloudchamber.run import atomic
 
+Groups = dict[str, NDArray[np.bool_]]  # name -> which of the sampled events
 
-def write_page(summary: Summary, path: Path) -> None:
+
+def write_page(survey: Survey, found: Sequence[Finding], path: Path) -> None:
     """Write the page; an older one of that name is replaced."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -25,42 +32,64 @@ def write_page(summary: Summary, path: Path) -> None:
         lstrip_blocks=True,
     )
     page = environment.get_template("inspect.html.j2").render(
-        summary=summary,
-        origin={True: "simulated", False: "recorded", None: "origin not stated"}[summary.simulated],
-        mean=summary.particles / max(summary.described, 1),
-        figures=[_balance(summary), _distributions(summary.histograms)]
-        if summary.classes
-        else [_distributions(summary.histograms)],
+        survey=survey,
+        schema=survey.schema,
+        findings=found,
+        origin=ORIGIN[survey.schema.simulated],
+        spreads=spreads(survey),
+        figures=figures(survey),
         version=version("cloudchamber"),
     )
     with atomic(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _distributions(histograms: tuple[Histogram, ...]) -> Figure:
-    rows = -(-len(histograms) // 3)
-    with canvas(11, 3.1 * rows, rows, 3) as (drawing, axes):
-        for axis, histogram in zip(axes.flat, histograms, strict=False):
-            axis.stairs(histogram.counts, histogram.edges, fill=True, alpha=0.35, color=COLOURS[0])
-            axis.stairs(histogram.counts, histogram.edges, color=COLOURS[0])
-            if "particle pT" in histogram.name:
-                axis.set_xscale("log")
-            axis.set_xlabel(histogram.name + (f" [{histogram.unit}]" if histogram.unit != "1" else ""))
-            axis.set_ylabel("particles" if histogram.name.startswith("particle") else "events")
-        caption = "The upper 0.1 % of each quantity lies in its last bin."
-        return finish(drawing, "distributions", caption, {h.name: {"edges": h.edges, "counts": h.counts} for h in histograms})
+def figures(survey: Survey) -> list[Figure]:
+    """The balance of the classes, and every variable by class of each label and by file."""
+    cloud = survey.sample
+    values = variables(cloud)
+    drawn = [_balance(survey)] if survey.classes else []
+    for number, label in enumerate(survey.classes):
+        names, index_N = ("unknown", *survey.schema.label(label).classes), cloud.events[label] + 1
+        groups = {names[i]: index_N == i for i in np.unique(index_N).tolist()}
+        drawn.append(_overlays(f"by_class_{number}", f"Distributions by class of {label}", values, groups))
+    part_N = survey.sample_parts
+    files = {"/".join(Path(survey.parts[i]).parts[-2:]): part_N == i for i in np.unique(part_N).tolist()}
+    if len(files) > 1 or not survey.classes:
+        drawn.append(_overlays("by_file", "Distributions by file", values, files))
+    return drawn
 
 
-def _balance(summary: Summary) -> Figure:
-    size: dict[str, Any] = dict(summary.classes)
-    bars = [(label, name, count) for label, balance in size.items() for name, count in balance.items()]
+def _overlays(name: str, title: str, values: Variables, groups: Groups) -> Figure:
+    """One panel per variable, one line per group: at most as many as there are colours, those with most events."""
+    shown = sorted(groups, key=lambda g: -int(groups[g].sum()))[: len(COLOURS)]
+    rows = -(-(len(values) + 1) // 3)
+    with canvas(11, 2.7 * rows, rows, 3) as (drawing, axes):
+        for axis, (variable, (unit, values_N)) in zip(axes.flat, values.items(), strict=False):
+            edges = binned(values_N)
+            for i, group in enumerate(g for g in groups if g in shown):
+                counts, _ = np.histogram(values_N[groups[group]], edges)
+                shares = counts / max(counts.sum(), 1)
+                axis.stairs(shares, edges, label=literal(group), linewidth=1.4, **style(i))
+            axis.set_xlabel(literal(variable) + (f" [{unit}]" if unit != "1" else ""))
+            axis.set_ylabel("share of events")
+        for axis in axes.flat[len(values) :]:
+            axis.axis("off")
+        axes.flat[len(values)].legend(*axes.flat[0].get_legend_handles_labels(), loc="upper left", ncols=1 + (len(shown) > 5))
+        few = f" The {len(shown)} with most events of {len(groups)}." if len(shown) < len(groups) else ""
+        caption = f"{title}, each scaled to one, of a sample of {len(next(iter(groups.values()))):,} events.{few}"
+        return finish(drawing, name, f"{caption} The outer 0.1 % of each quantity are left out.", {"groups": list(groups)})
+
+
+def _balance(survey: Survey) -> Figure:
+    counts = {label: class_counts(survey, label) for label in survey.classes}
+    bars = [(label, name, count) for label, balance in counts.items() for name, count in balance.items()]
     with canvas(11, 0.9 + 0.28 * len(bars)) as (drawing, axes):
         axis = axes[0, 0]
-        order = list(size)
-        colours = [COLOURS[order.index(label) % len(COLOURS)] for label, _, _ in bars]
+        colours = [COLOURS[list(counts).index(label) % len(COLOURS)] for label, _, _ in bars]
         axis.barh(np.arange(len(bars)), [count for _, _, count in bars], color=colours)
-        axis.set_yticks(np.arange(len(bars)), [f"{label}: {name}" for label, name, _ in bars])
+        axis.set_yticks(np.arange(len(bars)), [literal(f"{label}: {name}") for label, name, _ in bars])
         axis.minorticks_off()
         axis.invert_yaxis()
         axis.set_xlabel("events")
-        return finish(drawing, "balance", "Events of each class.", {"classes": size})
+        return finish(drawing, "balance", "Events of each class.", {"classes": counts})

@@ -2,7 +2,8 @@
 
 from cloudchamber.data.convert import convert
 from cloudchamber.data.export import export
-from cloudchamber.data.inspect import describe
+from cloudchamber.data.findings import findings
 from cloudchamber.data.reading import read, recognise
+from cloudchamber.data.survey import survey
 
-__all__ = ["convert", "describe", "export", "read", "recognise"]
+__all__ = ["convert", "export", "findings", "read", "recognise", "survey"]

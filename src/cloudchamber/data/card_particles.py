@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cloudchamber.data.card import KINEMATIC, PDG, Card, Source, form
 from cloudchamber.data.pdg import charge_and_flags
+from cloudchamber.data.reader import single
 from cloudchamber.events import MOMENTUM, Schema
 from cloudchamber.events.kinematics import momenta, momenta_from_rapidity
 from cloudchamber.units import to_internal
@@ -50,7 +51,7 @@ def one_after_the_other(
     for name in (*MOMENTUM, *schema.feature_names):
         absent = 0.0 if name in constant else np.nan
         parts = [kind[name] if name in kind else np.full(int(counts.sum()), absent) for counts, kind in kinds]
-        particles[name] = np.concatenate(parts)[order].astype(np.float32)
+        particles[name] = single(np.concatenate(parts)[order])
     return np.sum([counts for counts, _ in kinds], axis=0), particles
 
 

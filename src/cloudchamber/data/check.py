@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,53 +44,67 @@ class Origin:
         return f"{name!r} (from {source!r})" if source != name else repr(name)
 
 
-def check(cloud: Cloud, origin: Origin) -> Cloud:
-    """The cloud, if it can be physics.
+@dataclass(frozen=True)
+class Breach:
+    """What a column may not have. bad: (T,) or (N,), which particles or events have it. expected: in words, of the first."""
 
-    Momenta and weights are finite; energy is at least |p| within the tolerances above; features are not infinite
-    (NaN means missing); class labels are -1 or a class. Raises BadFile with file, column, first bad event and value.
-    """
-    p = {name: cloud.flat(name) for name in MOMENTUM}
-    for name, values in p.items():
-        _refuse_particle(cloud, origin, name, ~np.isfinite(values), "a finite number of GeV")
-    px, py, pz, energy = (p[name].astype(np.float64) for name in MOMENTUM)
-    momentum = np.sqrt(px**2 + py**2 + pz**2)
-    short = energy < momentum * (1 - RELATIVE_TOLERANCE) - ABSOLUTE_TOLERANCE
-    _refuse_particle(cloud, origin, "energy", energy < 0, "an energy of at least 0 GeV")
-    if short.any():
-        floor = f"at least |p| = {momentum[np.argmax(short)]:.6g} GeV; are momenta and energy in the same unit?"
-        _refuse_particle(cloud, origin, "energy", short, floor)
-    for name in cloud.schema.feature_names:
-        _refuse_particle(cloud, origin, name, np.isinf(cloud.flat(name)), "a finite number, or NaN if missing")
-    _check_events(cloud, origin)
+    name: str
+    what: str
+    bad: NDArray[np.bool_]
+    expected: str
+    of_particles: bool
+
+    def events(self, cloud: Cloud) -> NDArray[np.bool_]:
+        """(N,) the events that have it."""
+        if not self.of_particles:
+            return self.bad
+        return np.bincount(np.repeat(np.arange(len(cloud)), cloud.counts)[self.bad], minlength=len(cloud)) > 0
+
+
+def check(cloud: Cloud, origin: Origin) -> Cloud:
+    """The cloud, if it can be physics. Raises BadFile with file, column, first bad event and value."""
+    for breach in breaches(cloud):
+        at, name = int(np.argmax(breach.bad)), breach.name
+        value = (cloud.flat(name) if breach.of_particles else cloud.events[name])[at]
+        place = f"in {origin.event(at)}"
+        if breach.of_particles:
+            ends = np.cumsum(cloud.counts)
+            event = int(np.searchsorted(ends, at, side="right"))
+            place = f"for particle {at - int(ends[event] - cloud.counts[event])} of {origin.event(event)}"
+        raise BadFile(f"{origin.path}: {origin.column(name)} is {value} {place}, expected {breach.expected}")
     return cloud
 
 
-def _check_events(cloud: Cloud, origin: Origin) -> None:
+def breaches(cloud: Cloud) -> Iterator[Breach]:
+    """Everything that no cloud may have, one column and fault at a time.
+
+    Momenta and weights are finite; energy is at least |p| within the tolerances above; features are not infinite
+    (NaN means missing); class labels are -1 or a class.
+    """
+    p = {name: cloud.flat(name) for name in MOMENTUM}
+    for name, values in p.items():
+        yield from _breach(name, "not finite", ~np.isfinite(values), "a finite number of GeV", True)
+    px, py, pz, energy = (p[name].astype(np.float64) for name in MOMENTUM)
+    momentum = np.sqrt(px**2 + py**2 + pz**2)
+    short = energy < momentum * (1 - RELATIVE_TOLERANCE) - ABSOLUTE_TOLERANCE
+    yield from _breach("energy", "negative", energy < 0, "an energy of at least 0 GeV", True)
+    if short.any():
+        floor = f"at least |p| = {momentum[np.argmax(short)]:.6g} GeV; are momenta and energy in the same unit?"
+        yield from _breach("energy", "below |p|", short, floor, True)
+    for name in cloud.schema.feature_names:
+        yield from _breach(name, "infinite", np.isinf(cloud.flat(name)), "a finite number, or NaN if missing", True)
     schema = cloud.schema
     for column in schema.columns:
-        _refuse_event(cloud, origin, column.name, np.isinf(cloud.events[column.name]), "a finite number")
+        yield from _breach(column.name, "infinite", np.isinf(cloud.events[column.name]), "a finite number", False)
     if schema.weight:
-        _refuse_event(cloud, origin, schema.weight, ~np.isfinite(cloud.events[schema.weight]), "a finite weight")
+        yield from _breach(schema.weight, "not finite", ~np.isfinite(cloud.events[schema.weight]), "a finite weight", False)
     for label in schema.labels:
         values, last = cloud.events[label.name], len(label.classes) - 1
         bad = (values < -1) | (values > last) if label.classes else np.isinf(values)
         expected = f"a class from 0 to {last}, or -1 if unknown" if label.classes else "a finite number, or NaN if unknown"
-        _refuse_event(cloud, origin, label.name, bad, expected)
+        yield from _breach(label.name, "no class" if label.classes else "infinite", bad, expected, False)
 
 
-def _refuse_particle(cloud: Cloud, origin: Origin, name: str, bad: NDArray[Any], expected: str) -> None:
+def _breach(name: str, what: str, bad: NDArray[Any], expected: str, of_particles: bool) -> Iterator[Breach]:
     if bad.any():
-        at = int(np.argmax(bad))
-        ends = np.cumsum(cloud.counts)
-        event = int(np.searchsorted(ends, at, side="right"))
-        place = f"particle {at - int(ends[event] - cloud.counts[event])} of {origin.event(event)}"
-        value = cloud.flat(name)[at]
-        raise BadFile(f"{origin.path}: {origin.column(name)} is {value} for {place}, expected {expected}")
-
-
-def _refuse_event(cloud: Cloud, origin: Origin, name: str, bad: NDArray[Any], expected: str) -> None:
-    if bad.any():
-        at = int(np.argmax(bad))
-        value = cloud.events[name][at]
-        raise BadFile(f"{origin.path}: {origin.column(name)} is {value} in {origin.event(at)}, expected {expected}")
+        yield Breach(name, what, np.asarray(bad), expected, of_particles)

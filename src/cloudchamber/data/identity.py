@@ -26,17 +26,16 @@ def event_ids(cloud: Cloud) -> NDArray[np.uint64]:
     Equal particles give equal ids in any file, at any position; labels, features and weights do not enter. So a
     duplicated event lies on one side of every split. Empty events share one id.
     """
-    counts = cloud.counts
-    px, py, pz, energy = (_bits(cloud.flat(name)) for name in ("px", "py", "pz", "energy"))
-    key = mix(mix((px << np.uint64(32)) | py) ^ ((pz << np.uint64(32)) | energy))
-    starts = np.cumsum(counts) - counts
-    position = np.arange(len(key), dtype=np.uint64) - np.repeat(starts, counts).astype(np.uint64)
+    key = _particle_keys(cloud)
+    starts = np.cumsum(cloud.counts) - cloud.counts
+    position = np.arange(len(key), dtype=np.uint64) - np.repeat(starts, cloud.counts).astype(np.uint64)
     key *= position * np.uint64(2) + np.uint64(1)  # odd, so that no bit of the key is lost, and the order counts
-    total = np.zeros(len(counts), dtype=np.uint64)
-    filled = counts > 0
-    if filled.any():
-        total[filled] = np.add.reduceat(key, starts[filled])
-    return mix(total + counts.astype(np.uint64) * _STEP)
+    return mix(_sums(key, cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
+
+
+def unordered_ids(cloud: Cloud) -> NDArray[np.uint64]:
+    """(N,) content hash of each event like `event_ids`, but the same in whatever order the particles are listed."""
+    return mix(_sums(_particle_keys(cloud), cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
 
 
 def split_of(ids: NDArray[np.uint64], fractions: Sequence[float] = FRACTIONS) -> NDArray[np.int8]:
@@ -52,6 +51,20 @@ def split_of(ids: NDArray[np.uint64], fractions: Sequence[float] = FRACTIONS) ->
         raise BadInput(f"split fractions must be at least 0 and add up to 1, got {tuple(fractions)}")
     uniform = (mix(np.asarray(ids, dtype=np.uint64) + _STEP) >> np.uint64(11)) * 2.0**-53  # 53 bits, in [0, 1)
     return np.searchsorted(np.cumsum(fractions)[:-1], uniform, side="right").astype(np.int8)
+
+
+def _particle_keys(cloud: Cloud) -> NDArray[np.uint64]:
+    px, py, pz, energy = (_bits(cloud.flat(name)) for name in ("px", "py", "pz", "energy"))
+    return mix(mix((px << np.uint64(32)) | py) ^ ((pz << np.uint64(32)) | energy))
+
+
+def _sums(key: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """(N,) sum of each event's keys, modulo 2^64."""
+    total = np.zeros(len(counts), dtype=np.uint64)
+    filled = counts > 0
+    if filled.any():
+        total[filled] = np.add.reduceat(key, (np.cumsum(counts) - counts)[filled])
+    return total
 
 
 def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:

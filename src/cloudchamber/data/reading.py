@@ -19,17 +19,19 @@ from cloudchamber.errors import BadCard, BadFile, BadInput, UnknownFormat, neare
 from cloudchamber.events import Cloud, concatenate
 
 _CARDS = Path(__file__).with_name("cards")
+_MOST_EVENTS = 10**10  # as many as an experiment of the HL-LHC records in a year
 Files = Path | str | Sequence[Path | str]
 
 
 @dataclass(frozen=True)
 class Source:
-    """An open file or store. read: events start to stop, checked."""
+    """An open file or store. read: events start to stop, checked; unchecked: the same, for who looks for what is wrong."""
 
     path: Path
     reader: Reader
     count: int
     read: Callable[[int, int], Cloud]
+    unchecked: Callable[[int, int], Cloud]
 
 
 def read(path: Files, card: Path | str | None = None, *, start: int = 0, stop: int | None = None) -> Cloud:
@@ -66,18 +68,23 @@ def opened(path: Path, card: Path | str | None = None) -> Iterator[Source]:
     if path.is_dir():
         store = Store.open(path)
         reader: Reader = registry.get("readers", "store")
-        yield Source(path, reader, len(store), store.read_rows)
+        yield Source(path, reader, len(store), store.read_rows, store.read_rows)
         return
     with open_container(path) as container:
         reader = _find(container) if card is None else _from_card(card)
         count = reader.count(container)
-        if count == 0:
+        if count <= 0:
             raise BadFile(f"{path}: has no events")
+        if count > _MOST_EVENTS:
+            raise BadFile(f"{path}: damaged: announces {count:,} events, no file has more than {_MOST_EVENTS:,}")
 
         def read_block(start: int, stop: int) -> Cloud:
-            return check(reader.read(container, start, stop), Origin(path, start, reader.sources, reader.selects))
+            return check(unchecked(start, stop), Origin(path, start, reader.sources, reader.selects))
 
-        yield Source(path, reader, count, read_block)
+        def unchecked(start: int, stop: int) -> Cloud:
+            return reader.read(container, start, stop)
+
+        yield Source(path, reader, count, read_block, unchecked)
 
 
 def paths_of(path: Files) -> list[Path]:

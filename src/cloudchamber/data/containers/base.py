@@ -79,7 +79,11 @@ class Container(ABC):
                 )
         with self.guarded():
             check_size(self.path, f"columns {keys[0]} ...", sum(self.nbytes(key, start, stop) for key in keys))
-            return self._read(keys, start, stop)
+            columns = self._read(keys, start, stop)
+        for key, column in columns.items():
+            if isinstance(column, Jagged) and (column.counts.min(initial=0) < 0 or column.counts.sum() != len(column.values)):
+                raise BadFile(f"{self.path}: damaged: the lists of {key!r} do not fit its {len(column.values)} values")
+        return columns
 
     def need(self, keys: Iterable[str], reader: str) -> None:
         """Raise MissingColumn with the nearest names if a key is not there."""

@@ -71,10 +71,11 @@ class Hdf5(Container):
         return int(self._columns[key][0].shape[0])
 
     def nbytes(self, key: str, start: int, stop: int) -> int:
-        """Bytes of the rows by the dataset's shape and type."""
+        """Bytes of the rows by the dataset's shape and type, and of the chunk that is unpacked to get at them."""
         dataset, field = self._columns[key]
         item = dataset.dtype[field].itemsize if field else dataset.dtype.itemsize
-        return int(prod(dataset.shape[1:]) * item * (stop - start))
+        chunk = prod(dataset.chunks) * dataset.dtype.itemsize if dataset.chunks else 0
+        return int(prod(dataset.shape[1:]) * item * (stop - start) + chunk)
 
     def close(self) -> None:
         """Close the file."""

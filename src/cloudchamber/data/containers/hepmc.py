@@ -15,6 +15,8 @@ _NAN = float("nan")
 _C = 299.792458  # mm/ns, exact: HepMC writes times as c t
 _STARTS = {b"HepMC::Asciiv3-START_EVENT_LISTING": 3, b"HepMC::IO_GenEvent-START_EVENT_LISTING": 2}
 _ENDS = (b"HepMC::Asciiv3-END_EVENT_LISTING", b"HepMC::IO_GenEvent-END_EVENT_LISTING")
+# Kinds of lines in an event. 2: also cross-section, heavy ions, PDF. 3: also attributes and tools.
+_RECORDS = {2: {b"E", b"N", b"U", b"C", b"H", b"F", b"V", b"P", b"D"}, 3: {b"E", b"U", b"W", b"A", b"T", b"N", b"V", b"P"}}
 _UNITS = {b"MEV": "MeV", b"GEV": "GeV", b"MM": "mm", b"CM": "cm"}
 _POSITION_NAMES = ("lab_pos", "LabPos")  # of the interaction: NuHepMC 1.0, and 0.9 (github.com/NuHepMC/Spec)
 Position = tuple[float, float, float, float]
@@ -34,13 +36,17 @@ class HepMC(EventListing):
     def __init__(self, path: Path):
         self.attributes: dict[str, str] = {}
         self._version = 0
+        self._open = False  # between the lines that begin and end a listing; a file can hold several
         super().__init__(path)
 
     def _place(self, line: bytes) -> str:
         if line.startswith(b"E "):
+            if not self._open:
+                raise BadFile(f"{self.path}: damaged: an event outside of any listing. Copy it again.")
             return "event"
         if line.startswith(b"HepMC::"):
             self._version = _STARTS.get(line.strip(), self._version)
+            self._open = line.strip() in _STARTS or (self._open and not line.startswith(_ENDS))
             return "end" if line.startswith(_ENDS) else ""
         if not self._offsets and line.startswith((b"P ", b"V ")):
             raise BadFile(f"{self.path}: damaged: particles before the E line of any event. Copy it again.")
@@ -54,6 +60,8 @@ class HepMC(EventListing):
         units = [fields for fields in records if fields[0] == b"U"]
         if not units or not {units[0][1], units[0][2]} <= set(_UNITS):
             raise ValueError("does not say its units (a line like U GEV MM)")
+        if unknown := [fields[0] for fields in records if fields[0] not in _RECORDS[self._version]]:
+            raise ValueError(f"has a line that begins with {unknown[0][:20]!r}")
         scale = to_internal(_UNITS[units[0][1]]), to_internal(_UNITS[units[0][2]])
         return (_event3 if self._version == 3 else _event2)(records, *scale)
 
@@ -94,11 +102,12 @@ def _event2(records: list[list[bytes]], momentum: float, length: float) -> tuple
     for fields in records[1:]:
         if fields[0] == b"V":  # barcode, id, x, y, z, ct, orphans that come in, particles that go out, weights
             vertices += 1
+            announced(fields[9], len(fields) - 10, "weights of a vertex")
             expected += int(fields[7]) + int(fields[8])
             place = _position(fields[3:7], length)
-        elif fields[0] == b"P":  # barcode, pdg, px, py, pz, E, m, status, ...
-            if len(fields) < 9:
-                raise ValueError(f"a P line has {len(fields)} fields, expected at least 9")
+        elif fields[0] == b"P":  # barcode, pdg, px, py, pz, E, m, status, 2 angles, vertex, flow lines, two numbers for each
+            if len(fields) < 13 or len(fields) != 13 + 2 * int(fields[12]):
+                raise ValueError(f"a P line has {len(fields)} fields, expected 13 and two for each line of flow")
             particles.append(_particle(fields[2], fields[8], fields[3:8], momentum, place))
     announced(head[7], vertices, "vertices")
     announced(head[11 + states], len(weights), "weights")

@@ -37,6 +37,7 @@ class Root(Container):
         NotImplementedError,
         AssertionError,
         AttributeError,
+        NameError,  # of an array that uproot never filled
         RuntimeError,
         struct.error,
         zlib.error,
@@ -45,10 +46,12 @@ class Root(Container):
     def __init__(self, path: Path):
         super().__init__(path)
         import uproot
+        from uproot.interpretation.identify import UnknownInterpretation
 
-        self.damage = (*self.damage, uproot.DeserializationError)
+        self.damage = (*self.damage, uproot.DeserializationError, UnknownInterpretation)
         with self.guarded():
-            self._file = uproot.open(path)
+            # Mapped, since reading would first take as much memory as a damaged file asks for.
+            self._file = uproot.open(path, handler=uproot.source.file.MemmapSource)
 
     @cached_property
     def _branches(self) -> dict[str, Any]:
@@ -69,10 +72,13 @@ class Root(Container):
         return int(self._branches[key].num_entries)
 
     def nbytes(self, key: str, start: int, stop: int) -> int:
-        """The branch's uncompressed bytes, in proportion."""
+        """Uncompressed bytes of the baskets that hold the rows, by their own headers; of an RNTuple's field in proportion."""
         branch = self._branches[key]
-        total = branch.uncompressed_bytes if hasattr(branch, "uncompressed_bytes") else _field_bytes(branch)
-        return int(total * (stop - start) / max(self.rows(key), 1))
+        if not hasattr(branch, "basket_uncompressed_bytes"):
+            return int(_field_bytes(branch) * (stop - start) / max(self.rows(key), 1))
+        first = np.asarray(branch.entry_offsets)
+        held = np.flatnonzero((first[:-1] < stop) & (first[1:] > start))
+        return sum(max(int(branch.basket_uncompressed_bytes(i)), 0) for i in held.tolist())
 
     def close(self) -> None:
         """Close the file."""

@@ -70,5 +70,7 @@ class TrackML(Container):
                 raise BadFile(f"{path}: truncated: its last line does not end. Copy it again.")
             table = pc.read_csv(pa.py_buffer(bytes(text)), convert_options=pc.ConvertOptions(column_types=_TYPES))
         for name in table.column_names:
+            if (times := table.column_names.count(name)) > 1:
+                raise BadFile(f"{path}: column {name!r} is there {times} times")
             self._columns[f"{part}/{name}"] = table[name].to_numpy()
         self.need((f"{part}/hit_id",), "trackml")

@@ -32,6 +32,7 @@ _CLASSES: dict[str, tuple[str, ...]] = {
 }
 _DATASET = "OmniLearned"  # what the data sets of this format are called in a schema begins with it
 _COLUMNS = ("deta", "dphi", "log_pt", "log_energy", "omnilearned_pid", "d0", "d0_err", "dz", "dz_err")
+_MOST_CLASSES = 10_000  # JetClass-II, the data set with the most, has 188
 _WIDTHS = (4, 5, 9)  # kinematics; with particle code; with impact parameters
 _TRACK = ("d0", "d0_err", "dz", "dz_err")
 # Kinds of particles as (flag, sign of the charge), in the order of their PDG codes; code 0 is padding, so they begin at 1.
@@ -63,9 +64,9 @@ def _read(container: Container, start: int, stop: int) -> Cloud:
     particles = _particles({name: data_NPF[..., i][real] for i, name in enumerate(_COLUMNS[:width])})
     event_columns = _globals(np.asarray(columns["global"])) if has_global else {}
     classes, shift = _numbering(container)
-    label = class_index(
-        container, "pid", np.asarray(columns["pid"]).astype(np.int64) - shift, len(classes), np.arange(start, stop)
-    )
+    pid = np.asarray(columns["pid"])
+    pid = pid if pid.dtype.kind == "f" else pid.astype(np.int64)
+    label = class_index(container, "pid", pid - shift, len(classes), np.arange(start, stop))
     schema = Schema(
         dataset=f"{_DATASET} {_data_set(container.path)}",
         frame="jet",
@@ -106,7 +107,10 @@ def _numbering(container: Container) -> tuple[tuple[str, ...], int]:
     if name in _CLASSES:
         return _CLASSES[name], _SHIFTS[name]
     labels = np.asarray(container.read(("pid",), 0, container.rows("pid"), "omnilearned")["pid"])
-    return tuple(f"{name}_{i}" for i in range(int(labels.max(initial=0)) + 1)), 0
+    last = labels.max(initial=0)
+    if not last < _MOST_CLASSES:
+        raise BadFile(f"{container.path}: label 'pid' goes up to {last}, expected a class below {_MOST_CLASSES}")
+    return tuple(f"{name}_{i}" for i in range(int(last) + 1)), 0
 
 
 def _data_set(path: Path) -> str:
