@@ -17,13 +17,15 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def inspect(
-    what: Annotated[Path, typer.Argument(metavar="FILE|STORE|RUN", help="A data file, a store or a run folder.")],
+    what: Annotated[
+        Path, typer.Argument(metavar="FILE|STORE|RUN|xs", help="A data file, a store, a run folder, or shipped weights.")
+    ],
     *,
     card: Annotated[str | None, typer.Option(metavar="CARD", help="A YAML card for a file that no reader knows.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Look at the first N events.")] = 100_000,
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a self-contained page as well.")] = None,
 ) -> None:
-    """Show what a file, store or run holds.
+    """Show what a file, store or run holds, or the card of shipped weights.
 
     For events: counts, features with their units, label balance, multiplicity and pT. For a run: what was asked and found.
     """
@@ -32,6 +34,9 @@ def inspect(
     console = Console(highlight=False)
     if (what / "run.json").is_file():
         _show_run(console, what)
+        return
+    if not what.exists() and (card_of := _weights_card(str(what))):
+        console.print(card_of, markup=False, soft_wrap=True)
         return
     from cloudchamber.data.inspect import describe
 
@@ -42,6 +47,13 @@ def inspect(
 
         write_page(summary, html)
         console.print(f"page: {html}", soft_wrap=True)
+
+
+def _weights_card(name: str) -> str | None:
+    """The model card of shipped weights; None if none are called so."""
+    from cloudchamber.train.weights import SHIPPED, shipped_names
+
+    return (SHIPPED / name / "card.md").read_text() if name in shipped_names() else None
 
 
 def _show_run(console: Console, path: Path) -> None:
@@ -81,9 +93,7 @@ def _show_summary(console: Console, summary: Summary) -> None:
     origin = {True: "simulated", False: "recorded", None: "origin not stated"}[summary.simulated]
     console.print(Text(summary.source, style="bold"), soft_wrap=True)
     console.print(f"{summary.dataset}: {origin}, frame {summary.frame}, read by {summary.reader}")
-    looked = "" if summary.described == summary.events else f" (the first {summary.described:,} are shown below)"
-    mean = summary.particles / max(summary.described, 1)
-    console.print(f"{summary.events:,} events{looked}, {mean:.1f} particles each")
+    console.print(how_many(summary))
     if summary.splits:
         console.print("splits: " + ", ".join(f"{name} {count:,}" for name, count in summary.splits.items()))
     if summary.notes:
@@ -103,6 +113,16 @@ def _show_summary(console: Console, summary: Summary) -> None:
         low, high = (f"{edge:.4g}{_unit(histogram.unit)}" for edge in (histogram.edges[0], histogram.edges[-1]))
         table.add_row(histogram.name, low, bars(histogram), high)
     console.print(table)
+
+
+def how_many(summary: Summary) -> str:
+    """How many events there are and are shown; where a row of the file holds several jets, both are counted."""
+    mean = f"{summary.particles / max(summary.described, 1):.1f} particles each"
+    if summary.described > summary.events:
+        what = "jets" if summary.frame == "jet" else "events"
+        return f"{summary.events:,} rows in the file, with {summary.described:,} {what} that are shown below, {mean}"
+    looked = "" if summary.described == summary.events else f" (the first {summary.described:,} are shown below)"
+    return f"{summary.events:,} events{looked}, {mean}"
 
 
 def _show_spreads(console: Console, title: str, spreads: tuple[Spread, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cloudchamber.cli.inspect import how_many
 from cloudchamber.data.inspect import Histogram, Summary
 from cloudchamber.publish.figure import COLOURS, Figure, canvas, finish
 from cloudchamber.run import atomic
@@ -27,7 +28,7 @@ def write_page(summary: Summary, path: Path) -> None:
     page = environment.get_template("inspect.html.j2").render(
         summary=summary,
         origin={True: "simulated", False: "recorded", None: "origin not stated"}[summary.simulated],
-        mean=summary.particles / max(summary.described, 1),
+        how_many=how_many(summary).replace(" below", ""),
         figures=[_balance(summary), _distributions(summary.histograms)]
         if summary.classes
         else [_distributions(summary.histograms)],

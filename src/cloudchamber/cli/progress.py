@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from cloudchamber.train.loop import OnRecord, Record
+
+_LONGEST_NAME = 20  # characters: the whole line then fits in a terminal of 80 columns
 
 
 @contextmanager
@@ -29,6 +31,7 @@ def counting_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def training_bar(what: str) -> Iterator[OnRecord]:
     """A bar over the steps of a training; shows events per second and the last losses."""
+    what = what if len(what) <= _LONGEST_NAME else f"{what[: _LONGEST_NAME - 1]}…"
     with _bar() as bar:
         task = bar.add_task(what, total=None, note="", visible=False)  # an error before the first step shows no bar
         losses = {"train": float("nan"), "val": float("nan")}
@@ -36,12 +39,18 @@ def training_bar(what: str) -> Iterator[OnRecord]:
         def on_record(done: int, steps: int, record: Record) -> None:
             losses[record["split"]] = record["loss"]
             rate = record["jets"] / max(record["seconds"], 1e-9)
-            note = f"{rate:,.0f} events/s  loss {losses['train']:.3f}  validation {losses['val']:.3f}"
+            note = f"{rate:,.0f} ev/s  loss {losses['train']:.3f}  val {losses['val']:.3f}"
             bar.update(task, completed=done, total=steps, note=note, visible=True)
 
         yield on_record
 
 
 def _bar() -> Progress:
-    count = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(*count, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+    columns = (
+        TextColumn("{task.description}", style="bold", markup=False),
+        BarColumn(None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    return Progress(*columns, console=Console(stderr=True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.publish.runs import Curve
+from cloudchamber.publish.runs import Arm, Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,10 +60,11 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     import matplotlib as mpl
     import mplhep
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     look: dict[Any, Any] = {**mplhep.style.ROOT, **_SIZES}
     with mpl.rc_context(look):
-        drawing = Canvas(figsize=(width, height), layout="constrained")
+        drawing = Canvas(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12))
         yield drawing, drawing.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -121,6 +122,11 @@ def curve_band(curves: Sequence[Curve]) -> Band:
     steps = np.unique(np.concatenate([c.steps for c in curves]))
     steps = steps[(steps >= start) & (steps <= stop)]
     return band(steps, [np.interp(steps, c.steps, c.values) for c in curves])
+
+
+def over_seeds(arms: Sequence[Arm]) -> str:
+    """What a caption says of the curves of arms with several runs; nothing where every arm has one."""
+    return ", mean over the seeds and their range as a band" if any(len(arm.runs) > 1 for arm in arms) else ""
 
 
 def draw_band(axis: Axes, values: Band, index: int, label: str) -> None:
