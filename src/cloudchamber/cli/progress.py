@@ -12,13 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from cloudchamber.train.loop import OnRecord, Record
 
-_LONGEST_NAME = 20  # characters: the whole line then fits in a terminal of 80 columns
+# Characters: a line then fits in a terminal of 80 columns, with 5 digits of steps and of events per second.
+_LONGEST_NAME = 18
+_TRAINING_BAR, _COUNTING_BAR = 6, 20
 
 
 @contextmanager
 def counting_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar over things of one kind; call the function given with how many are done and how many there are."""
-    with _bar() as bar:
+    with _bar(_COUNTING_BAR) as bar:
         task = bar.add_task(what, total=None, note="")
 
         def advance(done: int, total: int) -> None:
@@ -32,7 +34,7 @@ def counting_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 def training_bar(what: str) -> Iterator[OnRecord]:
     """A bar over the steps of a training; shows events per second and the last losses."""
     what = what if len(what) <= _LONGEST_NAME else f"{what[: _LONGEST_NAME - 1]}…"
-    with _bar() as bar:
+    with _bar(_TRAINING_BAR) as bar:
         task = bar.add_task(what, total=None, note="", visible=False)  # an error before the first step shows no bar
         losses = {"train": float("nan"), "val": float("nan")}
 
@@ -45,10 +47,10 @@ def training_bar(what: str) -> Iterator[OnRecord]:
         yield on_record
 
 
-def _bar() -> Progress:
+def _bar(width: int) -> Progress:
     columns = (
         TextColumn("{task.description}", style="bold", markup=False),
-        BarColumn(None),
+        BarColumn(width),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(elapsed_when_finished=True),

@@ -186,14 +186,13 @@ def with_unit(name: str, unit: str) -> str:
 def _test_events(arms: Sequence[Arm]) -> list[tuple[str, ...]]:
     """One row per class: how many test events each arm's runs had."""
     classes = arms[0].tables[0].classes
-    counts = [[np.bincount(t.truth if classes else t.truth * 0, minlength=len(classes)) for t in a.tables] for a in arms]
+
+    def counted(arm: Arm, index: int) -> str:
+        counts = [int((t.truth == index).sum()) if classes else len(t) for t in arm.tables]
+        return " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
+
     titles = [f"Test events of class {c}" for c in classes] or ["Test events"]
-    return [(title, *(_range([int(c[i]) for c in of_arm]) for of_arm in counts)) for i, title in enumerate(titles)]
-
-
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return [(title, *(counted(arm, i) for arm in arms)) for i, title in enumerate(titles)]
 
 
 def _seed(arm: str, run: RunRecord, other: RunRecord, name: str, *, only: bool) -> Seed:

@@ -196,11 +196,14 @@ _MEASURED = (".options.centre", ".options.scale")  # measured from the training 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
     """Nested entries as `outer.inner` -> value; None and what is empty are left out: they are no settings."""
-    if isinstance(content, list) and not any(isinstance(v, (dict, list)) for v in content):
-        content = ", ".join(map(str, content)) or None
-    items = enumerate(content) if isinstance(content, list) else content.items() if isinstance(content, dict) else ()
-    nested = {k: v for name, value in items for k, v in _flat(value, f"{prefix}.{name}" if prefix else str(name)).items()}
-    return nested if isinstance(content, (dict, list)) else {} if content is None else {prefix: content}
+    if isinstance(content, list):
+        content = dict(enumerate(content))
+    if not isinstance(content, dict):
+        return {} if content is None else {prefix: content}
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return found
 
 
 def _names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
