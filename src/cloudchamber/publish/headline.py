@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cloudchamber.publish.runs import Arm, RunRecord, absent_classes
-from cloudchamber.stats import Paired, ScoreTable, metrics, paired, steps_to_reach, summarise
-from cloudchamber.stats.compare import RESAMPLINGS, bootstrap_error
+from cloudchamber.stats import Paired, ScoreTable, paired, steps_to_reach, summarise
+from cloudchamber.stats.compare import RESAMPLINGS, paired_error
 from cloudchamber.stats.metrics import one_vs_rest_auc
 
 _NAMES = {
@@ -99,9 +98,8 @@ def headline(
         rows.append((f"Steps to the best loss of {against.name}", *(_steps(seeds, a, against) for a in arms)))
     absent = absent_classes(arms)
     note = f" No ROC curve: no test event of some run is of class {', '.join(absent)}." if absent else ""
-    return Table(
-        ("Test sample", *(arm.name for arm in arms)), tuple(rows), _caption(table.classes, figures, seeds, against) + note
-    )
+    caption = _caption(table.classes, figures, seeds, against) + note
+    return Table(("Test sample", *(arm.name for arm in arms)), tuple(rows), caption)
 
 
 def seed_table(seeds: Sequence[Seed], name: str, against: Arm) -> Table:
@@ -167,11 +165,7 @@ def signed(result: Paired) -> str:
 
 
 def title_of(name: str, table: ScoreTable) -> str:
-    """A figure's name with its unit.
-
-    >>> with_unit("Resolution", "GeV"), with_unit("Resolution", "1")
-    ('Resolution [GeV]', 'Resolution')
-    """
+    """A figure's name with its unit."""
     if name == "auc" and len(table.classes) > 2:
         return "AUC, mean over classes"
     unit = {"bias": table.unit, "resolution": table.unit, "mse": f"{table.unit}²"}.get(name, "1")
@@ -209,33 +203,11 @@ def _seed(arm: str, run: RunRecord, other: RunRecord, name: str, *, only: bool) 
         seed=run.info.seed,
         figure=summarise(run.scores)[name],
         of_reference=summarise(other.scores)[name],
-        error=_difference_error(run.scores, other.scores, name) if only else float("nan"),
+        error=paired_error(run.scores, other.scores, name) if only else float("nan"),
         best_loss=best,
         steps=steps(ours, best),
         steps_of_reference=steps(theirs, best),
     )
-
-
-def _difference_error(ours: ScoreTable, theirs: ScoreTable, name: str) -> float:
-    """Error of the difference of a figure over test samples: the same events are drawn for both."""
-    both = [t.known() for t in (ours, theirs)]
-    orders = [np.argsort(t.event_id, kind="stable") for t in both]
-    orders = [order[t.weight[order] > 0] for order, t in zip(orders, both, strict=True)]
-    if not np.array_equal(*(t.event_id[order] for order, t in zip(orders, both, strict=True))):
-        return float("nan")
-
-    def difference(rows: NDArray[np.int64]) -> float:
-        a, b = (_main(t, order[rows], name) for t, order in zip(both, orders, strict=True))
-        return a - b
-
-    return bootstrap_error(difference, both[0].truth[orders[0]] if ours.classes else np.zeros(len(orders[0])))
-
-
-def _main(table: ScoreTable, rows: NDArray[np.int64], name: str) -> float:
-    t, p, w = table.truth[rows], table.scores_NC[rows], table.weight[rows]
-    if name == "resolution":
-        return metrics.regression(t, p[:, 0], w).resolution.value
-    return metrics.accuracy(t, p, w).value if name == "accuracy" else metrics.macro_auc(t, p, w)
 
 
 def _difference(seeds: Sequence[Seed], arm: str, name: str) -> str:

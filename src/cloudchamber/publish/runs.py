@@ -89,8 +89,8 @@ class RunRecord:
             content = yaml.load(self.recipe, Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
         except yaml.YAMLError as error:
             raise BadRun(f"{self.path / 'recipe.yaml'}: is not YAML: {error}") from error
-        flat = _flat(content) if isinstance(content, dict) else {}
-        return {k: v for k, v in flat.items() if k not in _NOT_SETTINGS and not k.endswith(_MEASURED)}
+        flat = _flat({k: v for k, v in content.items() if k not in _NOT_SETTINGS}) if isinstance(content, dict) else {}
+        return {k: v for k, v in flat.items() if not k.endswith(_MEASURED)}
 
     @property
     def data_identity(self) -> tuple[str, ...]:
@@ -197,7 +197,8 @@ _MEASURED = (".options.centre", ".options.scale")  # measured from the training 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
     """Nested entries as `outer.inner` -> value; None and what is empty are left out: they are no settings."""
     if isinstance(content, list):
-        content = dict(enumerate(content))
+        nested = any(isinstance(entry, dict) for entry in content)
+        content = dict(enumerate(content)) if nested else ", ".join(map(str, content)) or None
     if not isinstance(content, dict):
         return {} if content is None else {prefix: content}
     found: dict[str, Any] = {}
