@@ -178,7 +178,7 @@ def test_the_page_of_one_run_says_what_was_learned_from_what_and_on_how_many_eve
     page, _, rows = page_of(tmp_path, [run_folder(tmp_path / "run", scored(0, 1.5))])
     assert "<h1>Classifying label (QCD, Tbqq) in jets: fine-tuned xs</h1>" in page
     assert "An arm is one way of training; its runs differ in their seed alone" in page
-    assert "pre-trained weights xs and trains all of them; 933 training events" in page
+    assert "fine-tuned xs: starts from the pre-trained weights xs and trains all of them, 933 training events" in page
     assert rows["Test events of class QCD"] == ["300"]
     assert rows["Test events of class Tbqq"] == ["100"]
 

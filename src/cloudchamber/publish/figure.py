@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#3f90da", "#e76300", "#832db6", "#a96b59", "#bd1f01", "#717581", "#ffa90e", "#92dadd", "#b9ac70", "#94a4a2")
 LINES = ("-", (0, (5, 1.5)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)))
 GREY = "#717581"
+_LONGEST_INSIDE = 42  # characters of a legend's entry that a panel has room for
 
 _SIZES = {
     "font.size": 11,
@@ -127,6 +128,15 @@ def curve_band(curves: Sequence[Curve]) -> Band:
 def over_seeds(arms: Sequence[Arm]) -> str:
     """What a caption says of the curves of arms with several runs; nothing where every arm has one."""
     return ", mean over the seeds and their range as a band" if any(len(arm.runs) > 1 for arm in arms) else ""
+
+
+def add_legend(drawing: Canvas, axis: Axes, loc: str = "best") -> None:
+    """The legend of one panel: inside it, or above the figure if its names are too long for that."""
+    labels = axis.get_legend_handles_labels()[1]
+    if max(map(len, labels), default=0) > _LONGEST_INSIDE:
+        drawing.legend(*axis.get_legend_handles_labels(), loc="outside upper left")
+    else:
+        axis.legend(loc=loc)
 
 
 def draw_band(axis: Axes, values: Band, index: int, label: str) -> None:

@@ -28,7 +28,7 @@ class Fact:
 
 def title(arms: Sequence[Arm]) -> str:
     """What was learned, from which data, in which ways."""
-    names = ", ".join(arm.name for arm in arms)
+    names = ", ".join(arm.name for arm in arms) if len(arms) < 3 else f"{len(arms)} ways of training"
     scored = [t for arm in arms for t in arm.tables]
     if not scored:
         return f"Training: {names}"
@@ -43,10 +43,10 @@ def lead(arms: Sequence[Arm]) -> str:
     ways = []
     for arm in arms:
         s = arm.runs[0].summary
-        parts = [_WAYS[s.adapt].format(weights=s.weights)] if s.adapt in _WAYS else []
+        parts = [f"{arm.name}: {_WAYS[s.adapt].format(weights=s.weights)}" if s.adapt in _WAYS else arm.name]
         parts += [f"{n:,} {what}" for n, what in ((s.train_jets, "training events"), (s.steps, "steps")) if n]
-        ways.append(f"{arm.name} ({'; '.join(parts)})" if parts else arm.name)
-    text = f"An arm is one way of training; its runs differ in their seed alone. Here: {', '.join(ways)}."
+        ways.append(", ".join(parts))
+    text = f"An arm is one way of training; its runs differ in their seed alone. Here: {'; '.join(ways)}."
     if any(arm.tables for arm in arms):
         text += " Validation events choose the step that is kept; the figures come from test events that no training saw."
     return text

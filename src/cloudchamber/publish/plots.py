@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.publish.figure import GREY, Figure, band, canvas, curve_band, draw_band, finish, literal, over_seeds, style
+from cloudchamber.publish.figure import (
+    GREY,
+    Figure,
+    add_legend,
+    band,
+    canvas,
+    curve_band,
+    draw_band,
+    finish,
+    literal,
+    over_seeds,
+    style,
+)
 from cloudchamber.publish.runs import Arm
 from cloudchamber.stats import ScoreTable, calibration, metrics
 from cloudchamber.stats.calibration import wilson
@@ -43,7 +55,7 @@ def learning_curves(arms: Sequence[Arm]) -> Figure | None:
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         for axis in axes.flat[len(quantities) :]:
             axis.remove()
-        axes.flat[0].legend()
+        add_legend(drawing, axes.flat[0])
         caption = f"Learning curves on the validation sample{over_seeds(arms)}."
         return finish(drawing, "learning_curves", caption, data)
 
@@ -65,7 +77,7 @@ def roc_curves(arms: Sequence[Arm]) -> Figure:
             axis.set_ylabel(r"Background rejection $1/\varepsilon_B$")
         for axis in axes.flat[len(signals) :]:
             axis.remove()
-        axes.flat[0].legend()
+        add_legend(drawing, axes.flat[0])
         rest = f"{classes[1]} against {classes[0]}" if len(classes) == 2 else "each class against all others"
         caption = f"ROC curves, {rest}{over_seeds(arms)}. A curve ends where no background is left."
         if any(drawn["working_points"] for of_class in data.values() for drawn in of_class.values()):
@@ -86,7 +98,7 @@ def calibration_curves(arms: Sequence[Arm]) -> Figure:
             data[arm.name] = _draw_calibration(upper, lower, arm, i)
         event = literal(classes[1]) if len(classes) == 2 else "class"
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"Observed fraction of {event}")
-        upper.legend(loc="upper left")
+        add_legend(drawing, upper, "upper left")
         lower.set_yscale("log")
         lower.yaxis.set_major_locator(LogLocator(numticks=4))  # the panel is low: more labels would overprint
         lower.yaxis.set_minor_formatter(NullFormatter())
