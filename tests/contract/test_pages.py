@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -17,7 +18,9 @@ from typer.testing import CliRunner
 
 from cloudchamber.cli import main as shell
 from cloudchamber.cli import progress
+from cloudchamber.cli.inspect import how_many
 from cloudchamber.data import read
+from cloudchamber.data.inspect import describe
 from cloudchamber.errors import BadRun, MissingColumn
 from cloudchamber.events import Cloud, Feature, Label, Schema
 from cloudchamber.publish.report import write_report
@@ -216,44 +219,30 @@ def test_the_error_of_an_accuracy_of_many_events_is_the_binomial_one():
     assert metrics.accuracy(truth, p).error == pytest.approx(stats.binom.std(10_000, 0.75) / 10_000, rel=1e-3)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Jets as a Parquet store and a run that was trained on them for two steps."""
-    folder = tmp_path_factory.mktemp("trained")
-    rng, n = np.random.default_rng(1), 120
-    counts = np.full(n, 6)
-    p = rng.normal(0, 5, size=(3, 6 * n))
-    particles = dict(zip(("px", "py", "pz"), p, strict=True)) | {"energy": np.sqrt((p**2).sum(0))}
-    labels = (Label(name="label", classes=("QCD", "Tbqq")),)
-    cloud = Cloud.from_flat(counts, particles, {"label": np.arange(n) % 2}, Schema(dataset="toy", frame="jet", labels=labels))
-    from cloudchamber.data.store import write
-
-    write(folder / "jets", cloud)
-    arguments = ("finetune", "xs", str(folder / "jets"), "-t", "label", "-o", str(folder / "run"), "--adapt", "scratch")
-    done = call(*arguments, "--steps", "2")
-    assert done.exit_code == 0, done.output
-    return folder
-
-
 def call(*arguments):
     return CliRunner().invoke(shell.app, list(arguments), catch_exceptions=False)
 
 
-def test_predict_says_how_many_events_fall_in_each_fold_and_the_table_names_them(trained, monkeypatch):
-    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(trained / "cache"))
-    out = trained / "scores.parquet"
-    done = call("predict", str(trained / "run"), str(trained / "jets"), "-o", str(out))
+def scoring_gives(monkeypatch, table):
+    """What the verbs get in place of a model's scores."""
+    from cloudchamber.train import scoring
+
+    monkeypatch.setattr(scoring, "score_run", lambda *_, **__: table)
+
+
+def test_predict_says_how_many_events_fall_in_each_fold_and_the_table_names_them(tmp_path, monkeypatch):
+    scoring_gives(monkeypatch, replace(scored(0, 1.5, n=6), fold=np.array([0, 2, 0, 1, 0, 2], np.int8)))
+    out = tmp_path / "scores.parquet"
+    done = call("predict", "run", "jets", "-o", str(out))
     assert done.exit_code == 0, done.output
-    counts = np.bincount(ScoreTable.read(out).fold, minlength=3)
-    assert f"fold: {counts[0]} train, {counts[1]} val, {counts[2]} test by the hash of their ids" in done.output
+    assert "fold: 3 train, 1 val, 2 test by the hash of their ids" in done.output
     assert json.loads(pq.read_schema(out).metadata[b"cloudchamber"])["folds"] == ["train", "val", "test"]
 
 
-def test_evaluate_gives_a_limit_its_confidence_level(trained, monkeypatch):
-    from cloudchamber.train import scoring
-
-    monkeypatch.setattr(scoring, "score_run", lambda *_, **__: scored(0, 40.0))
-    done = call("evaluate", str(trained / "run"), str(trained / "run" / "scores.parquet"))
+def test_evaluate_gives_a_limit_its_confidence_level(tmp_path, monkeypatch):
+    scoring_gives(monkeypatch, scored(0, 40.0))
+    (tmp_path / "events").write_bytes(b"any")
+    done = call("evaluate", str(tmp_path), str(tmp_path / "events"))
     line = next(line for line in done.output.splitlines() if "rejection at 0.3" in line)
     assert "> " in line
     assert "95 % CL" in line
@@ -285,18 +274,12 @@ def test_labels_show_their_unit_in_brackets_and_classes_in_parentheses():
     assert [line.split(":")[1].strip() for line in lines if "label:" in line] == ["id", "beam_energy [GeV]", "current (CC, NC)"]
 
 
-def test_a_file_whose_rows_hold_several_jets_counts_both(trained):
-    from dataclasses import replace
-
-    from cloudchamber.cli.inspect import how_many
-    from cloudchamber.data.inspect import describe
-
-    summary = describe(trained / "jets")
-    assert how_many(summary) == "120 events, 6.0 particles each"
-    assert (
-        how_many(replace(summary, events=10)) == "10 rows in the file, with 120 jets that are shown below, 6.0 particles each"
-    )
-    assert "the first 120 are shown" in how_many(replace(summary, events=500))
+def test_a_file_whose_rows_hold_several_jets_counts_both():
+    p4 = {n: np.ones(12) for n in ("px", "py", "pz", "energy")}
+    summary = describe(Cloud.from_flat(np.full(4, 3), p4, {}, Schema(dataset="toy", frame="jet")))
+    assert how_many(summary) == "4 events, 3.0 particles each"
+    assert how_many(replace(summary, events=2)) == "2 rows in the file, with 4 jets that are shown below, 3.0 particles each"
+    assert "the first 4 are shown" in how_many(replace(summary, events=500))
 
 
 def test_a_card_whose_tree_is_not_there_is_told_the_trees(tmp_path):
