@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def over_seeds(arms: Sequence[Arm]) -> str:
     return ", mean over the seeds and their range as a band" if any(len(arm.runs) > 1 for arm in arms) else ""
 
 
-def add_legend(drawing: Canvas, axis: Axes, loc: str = "best") -> None:
+def add_legend(drawing: Canvas, axis: Axes, loc: Literal["best", "upper left"] = "best") -> None:
     """The legend of one panel: inside it, or above the figure if its names are too long for that."""
     labels = axis.get_legend_handles_labels()[1]
     if max(map(len, labels), default=0) > _LONGEST_INSIDE:

@@ -241,8 +241,8 @@ def _check_same_question(scored: Sequence[RunRecord]) -> None:
         got, expected = ((s.target, s.classes) for s in (run.scores, first.scores))
         if got != expected:
             raise BadRun(f"{run.path} has target {_named(got)}, {first.path} has {_named(expected)}: make one report for each")
-        ids = (np.sort(s.event_id) for s in (run.scores, first.scores))
-        if run.data_identity != first.data_identity and not np.array_equal(*ids):
+        shared = np.array_equal(np.sort(run.scores.event_id), np.sort(first.scores.event_id))
+        if run.data_identity != first.data_identity and not shared:
             here, there = (", ".join(r.info.data_names) for r in (run, first))
             raise BadRun(
                 f"{run.path} has other data ({here}) and test events than {first.path} ({there}): make one report for each"

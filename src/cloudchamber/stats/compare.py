@@ -75,7 +75,8 @@ def paired_error(ours: ScoreTable, theirs: ScoreTable, figure: str) -> float:
     both = [t.known() for t in (ours, theirs)]
     orders = [np.argsort(t.event_id, kind="stable") for t in both]
     orders = [order[t.weight[order] > 0] for order, t in zip(orders, both, strict=True)]
-    if not np.array_equal(*(t.event_id[order] for order, t in zip(orders, both, strict=True))):
+    ids = [t.event_id[order] for order, t in zip(orders, both, strict=True)]
+    if not np.array_equal(ids[0], ids[1]):
         return float("nan")
 
     def difference(rows: NDArray[np.int64]) -> float:
