@@ -249,6 +249,8 @@ def _caption(
     text = f"{first}statistical error of the test sample of {next(iter(figures.values()))[0]['n']:,} events."
     if classes:
         text += " AUC: area under the ROC curve, 1 for full separation and 0.5 for none."
+    else:
+        text += " Bias: mean of prediction minus truth; resolution: its interquartile range / 1.349, a Gaussian's sigma."
     if len(classes) == 2:
         text += f" Signal is {classes[1]}, background {classes[0]}; rejection is 1 over the background's efficiency."
     results = [r for r in (compared(seeds, arm) for arm in figures) if r]
