@@ -40,9 +40,10 @@ def evaluate(
     for name, value in figures.items():
         if isinstance(value, dict):
             for point, entry in value.items():
-                number = f"{'> ' if entry['lower_limit'] else ''}{entry['value']:.4g}"
-                shown.add_row(f"{name} at {point}", number, "" if entry["error"] is None else f"{entry['error']:.2g}")
+                limit = entry["lower_limit"]  # a limit has a confidence level in place of an error
+                number, error = f"{'> ' if limit else ''}{entry['value']:.4g}", "95 % CL" if limit else f"{entry['error']:.2g}"
+                shown.add_row(f"{name} at {point}", number, error)
         elif not name.endswith("_error"):
-            error = figures.get(f"{name}_error")
-            shown.add_row(name, f"{value:.4g}" if value is not None else "-", f"{error:.2g}" if error is not None else "")
+            own = figures.get(f"{name}_error")
+            shown.add_row(name, f"{value:.4g}" if value is not None else "-", f"{own:.2g}" if own is not None else "")
     Console().print(shown)

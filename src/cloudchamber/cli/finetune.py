@@ -8,6 +8,11 @@ from typing import Annotated
 
 import typer
 
+_STEPS = (
+    "Steps; without it enough for 20 passes over the training events, kept between 7,680 and 300,000 presented events, "
+    "but never fewer than 3 passes."
+)
+
 
 class Adaptation(StrEnum):
     """What of the weights is trained."""
@@ -24,7 +29,7 @@ def finetune(  # typer reads the options in this order
     out: Annotated[Path, typer.Option("-o", "--out", help="The new run folder.")],
     adapt: Annotated[Adaptation, typer.Option(help="Train all, the head alone, or from a random start.")] = Adaptation.full,
     seed: Annotated[int, typer.Option(min=0, help="Fixes the start and the order of events.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps; from the number of events without it.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=_STEPS)] = None,
     batch: Annotated[int, typer.Option(min=1, help="Events per step.")] = 64,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate; from the size without it.")] = None,
     train_events: Annotated[int | None, typer.Option(min=1, help="Use only so many training events.")] = None,
@@ -72,6 +77,6 @@ def finetune(  # typer reads the options in this order
         typer.echo(str(fitted.report))
     if without := Run.open(out).summary["without_target"]:
         typer.echo(f"{without:,} events have no known {target!r} and were left out")
-    write_report([out], out / "report.html", title=f"{arm.capitalize()}: {', '.join(p.name for p in data)}")
+    write_report([out], out / "report.html")
     typer.echo(f"{out}: best validation loss {fitted.progress.best_loss:.4f} at step {fitted.progress.best_step}")
     typer.echo(f"report: {out / 'report.html'}")

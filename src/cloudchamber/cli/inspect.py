@@ -20,7 +20,10 @@ ORIGIN = {True: "simulated", False: "recorded", None: "origin not stated"}
 
 
 def inspect(
-    what: Annotated[list[Path], typer.Argument(metavar="FILE...|STORE|RUN", help="Data files, stores, or a run folder.")],
+    what: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...|STORE|RUN|xs", help="Data files, stores, a run folder, or shipped weights."),
+    ],
     *,
     card: Annotated[str | None, typer.Option(metavar="CARD", help="A YAML card for a file that no reader knows.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Look at N events of each file or store.")] = 100_000,
@@ -31,7 +34,7 @@ def inspect(
         Path | None, typer.Option(metavar="FILE", help="Write a data-set card: counts, features, licence, known flaws.")
     ] = None,
 ) -> None:
-    """Show what files, stores or a run hold, and what is wrong with it.
+    """Show what files, stores or a run hold, and what is wrong with it; or the card of shipped weights.
 
     For events: counts, features with their units, label balance, distributions, and findings such as copies of events,
     suspected units or files that differ; the exit status is 1 if a finding is serious. For a run: what was asked and found.
@@ -42,7 +45,10 @@ def inspect(
     runs = [path for path in what if (path / "run.json").is_file()]
     for path in runs:
         _show_run(console, path)
-    if not (files := [path for path in what if path not in runs]):
+    cards = {path: text for path in what if not path.exists() and (text := _weights_card(str(path)))}
+    for text in cards.values():
+        console.print(text, markup=False, soft_wrap=True)
+    if not (files := [path for path in what if path not in runs and path not in cards]):
         return
     from cloudchamber.cli.progress import counting_bar
     from cloudchamber.data import findings, survey
@@ -68,6 +74,15 @@ def inspect(
         raise typer.Exit(1)
 
 
+def how_many(survey: Survey) -> str:
+    """How many events there are and were looked at; where a row of a file holds several jets, both are counted."""
+    seen, total, what = int(survey.seen.sum()), int(survey.total.sum()), "jets" if survey.schema.frame == "jet" else "events"
+    each = f"{survey.particles / max(seen, 1):.1f} particles each"
+    if seen > total:
+        return f"{total:,} rows in the files, with {seen:,} {what} that were looked at, {each}"
+    return f"{total:,} {what}{'' if seen == total else f' ({seen:,} of them were looked at)'}, {each}"
+
+
 def spreads(survey: Survey) -> list[tuple[str, ...]]:
     """Name, unit, smallest, median (of the sample) and largest value, and the missing share of every column, as text."""
     import numpy as np
@@ -87,6 +102,13 @@ def class_counts(survey: Survey, label: str) -> dict[str, int]:
     """Events seen of each class; "unknown" only if there are any."""
     unknown, *known = survey.classes[label].sum(axis=0).tolist()
     return ({"unknown": unknown} if unknown else {}) | dict(zip(survey.schema.label(label).classes, known, strict=True))
+
+
+def _weights_card(name: str) -> str | None:
+    """The model card of shipped weights; None if none are called so."""
+    from cloudchamber.train.weights import SHIPPED, shipped_names
+
+    return (SHIPPED / name / "card.md").read_text() if name in shipped_names() else None
 
 
 def _show_run(console: Console, path: Path) -> None:
@@ -118,12 +140,11 @@ def _show_survey(console: Console, survey: Survey) -> None:
 
     from cloudchamber.data.survey import binned, variables
 
-    s, seen, total = survey.schema, int(survey.seen.sum()), int(survey.total.sum())
+    s = survey.schema
     files = survey.parts[0] + (f" and {len(survey.parts) - 1} more" if len(survey.parts) > 1 else "")
     console.print(Text(files, style="bold"), soft_wrap=True)
     console.print(f"{s.dataset}: {ORIGIN[s.simulated]}, frame {s.frame}, read by {survey.reader}")
-    looked = "" if seen == total else f" ({seen:,} of them are shown below)"
-    console.print(f"{total:,} events{looked}, {survey.particles / max(seen, 1):.1f} particles each")
+    console.print(how_many(survey))
     console.print("splits by event id: " + ", ".join(f"{n} {c:,}" for n, c in survey.split_counts.items()))
     if s.notes:
         console.print(Text(s.notes, style="italic"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.cli.inspect import ORIGIN, class_counts, spreads
+from cloudchamber.cli.inspect import ORIGIN, class_counts, how_many, spreads
 from cloudchamber.data.findings import Finding
 from cloudchamber.data.survey import Survey, Variables, binned, variables
 from cloudchamber.publish.figure import COLOURS, Figure, canvas, finish, literal, style
@@ -36,6 +36,7 @@ def write_page(survey: Survey, found: Sequence[Finding], path: Path) -> None:
         schema=survey.schema,
         findings=found,
         origin=ORIGIN[survey.schema.simulated],
+        how_many=how_many(survey),
         spreads=spreads(survey),
         figures=figures(survey),
         version=version("cloudchamber"),

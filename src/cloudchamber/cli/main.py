@@ -33,6 +33,7 @@ VERBS = {
         "cite",
     )
 }
+_ELSEWHERE = {"embed": "predict --embed", "train": "pretrain or finetune", "score": "predict"}  # what others call our verbs
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 
@@ -52,7 +53,8 @@ class _Verbs(TyperGroup):
         if args[0] in VERBS:
             return args[0], _load(args[0]), args[1:]
         if not args[0].startswith("-"):
-            ctx.fail(f"no verb is called {args[0]!r}. Nearest: {nearest(args[0], VERBS)}.")
+            told = f"Use {_ELSEWHERE[args[0]]}." if args[0] in _ELSEWHERE else f"Nearest: {nearest(args[0], VERBS)}."
+            ctx.fail(f"no verb is called {args[0]!r}. {told}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

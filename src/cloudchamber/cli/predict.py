@@ -17,8 +17,15 @@ def predict(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     embed: Annotated[bool, typer.Option("--embed", help="Write the embedding of every event as well.")] = False,
 ) -> None:
-    """Score events with a trained model; the table is what statistics read."""
+    """Score events with a trained model; the table is what statistics read.
+
+    Its column fold is a hash of the event id: 0 train, 1 val, 2 test. A model that was trained on these events has seen
+    those of train and val; of events that no training saw, all three are as good.
+    """
+    import numpy as np
+
     from cloudchamber.errors import BadRun
+    from cloudchamber.stats.score_table import FOLDS
     from cloudchamber.train.scoring import score_run
 
     if out.exists():
@@ -26,3 +33,6 @@ def predict(
     table = score_run(run, data, card=card, task=task, embed=embed, device=device)
     table.write(out)
     typer.echo(f"{out}: {len(table):,} events, {', '.join(table.score_columns)}")
+    counts = np.bincount(table.fold, minlength=len(FOLDS))
+    folds = ", ".join(f"{count:,} {name}" for name, count in zip(FOLDS, counts, strict=True))
+    typer.echo(f"fold: {folds} by the hash of their ids; a model trained on these events has seen those of train and val")

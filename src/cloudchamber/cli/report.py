@@ -9,10 +9,10 @@ import typer
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Complete run folders; runs of one arm are its seeds.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Complete run folders, on the same data and target.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PAGE", help="The HTML page to write.")],
-    title: Annotated[str, typer.Option(help="The page's title.")] = "",
+    title: Annotated[str, typer.Option(help="The page's title; what was learned without it.")] = "",
     story: Annotated[str, typer.Option(help="A paragraph under the title.")] = "",
     events: Annotated[
         Path | None, typer.Option(metavar="STORE|FILE", help="Show the first events of each class of this data set.")
@@ -21,7 +21,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page of one or more runs.
 
-    Runs of the same arm become one curve with a band over their seeds; the figures' numbers lie beside the page as JSON.
+    Runs that differ in their seed alone are one arm: one curve with a band over the seeds. The figures' numbers lie beside
+    the page as JSON.
     """
     from cloudchamber.data import read
     from cloudchamber.errors import BadInput
@@ -29,6 +30,5 @@ def report(
 
     if out.exists() and not replace:
         raise BadInput(f"{out}: is there already. Give another name with -o, or --replace.")
-    title = title or f"Report of {', '.join(r.name for r in runs)}"
     written = write_report(runs, out, title=title, story=story, data=None if events is None else read(events))
     typer.echo(f"report: {written}")

@@ -36,7 +36,7 @@ def card_reader(card: Card, path: Path) -> Reader:
     def count(container: Container) -> int:
         first = next(s.column for group in card.groups.values() for s in group.values() if s.column)
         key = _key(card, first, container)
-        _need(container, key, "particles", path)
+        _need(container, key, "particles", card, path)
         return container.rows(key)
 
     return Reader(card.name, f"card {path.name}", card.citation, recognises, count, read, _sources(card), bool(card.selection))
@@ -88,10 +88,21 @@ def _places(card: Card) -> dict[str, str]:
     return {column: place for column, place in reversed(named) if column}
 
 
-def _need(container: Container, key: str, place: str, path: Path) -> None:
+def _need(container: Container, key: str, place: str, card: Card, path: Path) -> None:
     if key not in container.keys:
+        _need_tree(container, card, path)
         raise MissingColumn(
             f"{container.path}: has no column {key!r}. Nearest: {nearest(key, container.keys)}. Edit {place} in {path}."
+        )
+
+
+def _need_tree(container: Container, card: Card, path: Path) -> None:
+    trees = dict.fromkeys(key.rpartition("/")[0] for key in container.keys)
+    in_trees = card.tree and container.kind in ("ROOT", "HDF5")
+    if in_trees and not any(key.startswith(f"{tree}/") for tree in card.tree for key in container.keys):
+        raise MissingColumn(
+            f"{container.path}: has no tree {' or '.join(map(repr, card.tree))}. "
+            f"Nearest: {nearest(card.tree[0], trees)}. Edit tree in {path}."
         )
 
 
@@ -102,7 +113,7 @@ def _columns(card: Card, path: Path, container: Container, start: int, stop: int
         )
     keys = {column: _key(card, column, container) for column in _places(card)}
     for column, place in _places(card).items():
-        _need(container, keys[column], place, path)
+        _need(container, keys[column], place, card, path)
     found = container.read(keys.values(), start, stop, card.name)
     return {column: found[key] for column, key in keys.items()}
 

@@ -125,7 +125,8 @@ class Cloud:
             f"  particle: {', '.join(MOMENTUM)} [GeV]{_listing(s.features)}",
         ]
         lines += [f"  event:   {_listing(s.columns)[1:]}"] if s.columns else []
-        lines += [f"  label:    {lb.name} ({', '.join(lb.classes) if lb.classes else lb.unit})" for lb in s.labels]
+        told = [f" ({', '.join(lb.classes)})" if lb.classes else _unit(lb) for lb in s.labels]
+        lines += [f"  label:    {lb.name}{text}" for lb, text in zip(s.labels, told, strict=True)]
         return "\n".join(lines) + ">"
 
 
@@ -143,7 +144,11 @@ def concatenate(clouds: Sequence[Cloud]) -> Cloud:
 
 
 def _listing(features: Sequence[Any]) -> str:
-    return "".join(f", {f.name}" + (f" [{f.unit}]" if f.unit != "1" else "") for f in features)
+    return "".join(f", {f.name}{_unit(f)}" for f in features)
+
+
+def _unit(column: Any) -> str:
+    return "" if column.unit == "1" else f" [{column.unit}]"
 
 
 def _check_names(what: str, got: set[str], expected: set[str]) -> None:

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.publish.runs import Curve
+from cloudchamber.publish.runs import Arm, Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#3f90da", "#e76300", "#832db6", "#a96b59", "#bd1f01", "#717581", "#ffa90e", "#92dadd", "#b9ac70", "#94a4a2")
 LINES = ("-", (0, (5, 1.5)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)))
 GREY = "#717581"
+_LONGEST_INSIDE = 42  # characters of a legend's entry that a panel has room for
 
 _SIZES = {
     "font.size": 11,
@@ -60,10 +61,11 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     import matplotlib as mpl
     import mplhep
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     look: dict[Any, Any] = {**mplhep.style.ROOT, **_SIZES}
     with mpl.rc_context(look):
-        drawing = Canvas(figsize=(width, height), layout="constrained")
+        drawing = Canvas(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12))
         yield drawing, drawing.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -121,6 +123,20 @@ def curve_band(curves: Sequence[Curve]) -> Band:
     steps = np.unique(np.concatenate([c.steps for c in curves]))
     steps = steps[(steps >= start) & (steps <= stop)]
     return band(steps, [np.interp(steps, c.steps, c.values) for c in curves])
+
+
+def over_seeds(arms: Sequence[Arm]) -> str:
+    """What a caption says of the curves of arms with several runs; nothing where every arm has one."""
+    return ", mean over the seeds and their range as a band" if any(len(arm.runs) > 1 for arm in arms) else ""
+
+
+def add_legend(drawing: Canvas, axis: Axes, loc: Literal["best", "upper left"] = "best") -> None:
+    """The legend of one panel: inside it, or above the figure if its names are too long for that."""
+    labels = axis.get_legend_handles_labels()[1]
+    if max(map(len, labels), default=0) > _LONGEST_INSIDE:
+        drawing.legend(*axis.get_legend_handles_labels(), loc="outside upper left")
+    else:
+        axis.legend(loc=loc)
 
 
 def draw_band(axis: Axes, values: Band, index: int, label: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cloudchamber.publish.runs import Arm, RunRecord, absent_classes
 from cloudchamber.stats import Paired, ScoreTable, paired, steps_to_reach, summarise
+from cloudchamber.stats.compare import RESAMPLINGS, paired_error
 from cloudchamber.stats.metrics import one_vs_rest_auc
 
 _NAMES = {
@@ -40,6 +41,7 @@ class Seed:
     seed: int
     figure: float
     of_reference: float
+    error: float  # of the difference, over test samples; NaN if it was not asked for or the two had other test events
     best_loss: float | None  # the lowest validation loss of the reference
     steps: int | None  # to reach it; None: never
     steps_of_reference: int | None
@@ -59,20 +61,22 @@ def measured(arms: Sequence[Arm]) -> dict[str, list[dict[str, Any]]]:
 
 def by_seed(arms: Sequence[Arm], against: Arm) -> list[Seed]:
     """Every arm beside the reference, for the seeds that both have."""
-    name = main_figure(arms)
-    return [
-        _seed(arm.name, run, {r.info.seed: r for r in against.runs}[run.info.seed], name)
-        for arm in arms
-        if arm is not against
-        for run in arm.runs
-        if run.info.seed in {r.info.seed for r in against.runs}
-    ]
+    name, others = main_figure(arms), {r.info.seed: r for r in against.runs}
+    seeds = []
+    for arm in arms:
+        shared = [r for r in arm.runs if arm is not against and r.info.seed in others]
+        seeds += [_seed(arm.name, run, others[run.info.seed], name, only=len(shared) == 1) for run in shared]
+    return seeds
 
 
 def compared(seeds: Sequence[Seed], arm: str) -> Paired | None:
-    """The paired difference of an arm and the reference; None if they share no seed."""
+    """The paired difference of an arm and the reference, with the error over test samples if they share but one seed.
+
+    None if they share no seed.
+    """
     own = [s for s in seeds if s.arm == arm]
-    return paired([s.figure for s in own], [s.of_reference for s in own]) if own else None
+    result = paired([s.figure for s in own], [s.of_reference for s in own]) if own else None
+    return replace(result, error=own[0].error) if result and result.n == 1 else result
 
 
 def headline(
@@ -80,10 +84,10 @@ def headline(
 ) -> Table:
     """One column per arm: figures, paired difference to the reference, steps to reach the reference's best loss."""
     first, table = figures[arms[0].name][0], arms[0].tables[0]
-    rows = [("Seeds", *(str(len(figures[arm.name])) for arm in arms))]
+    rows = [("Seeds", *(str(len(figures[arm.name])) for arm in arms)), *_test_events(arms)]
     for name in (n for n in _NAMES if all(f.get(n) is not None for runs in figures.values() for f in runs)):
         of_arms = ([[f[k] for f in figures[arm.name] if f.get(k) is not None] for k in (name, f"{name}_error")] for arm in arms)
-        rows.append((_title(name, table), *(spread(values, errors) for values, errors in of_arms)))
+        rows.append((title_of(name, table), *(spread(values, errors) for values, errors in of_arms)))
     for point in first.get("rejection", {}) if not absent_classes(arms) else ():
         title = f"Background rejection at {float(point):.0%} signal efficiency"
         rows.append((title, *(_rejection([f["rejection"][point] for f in figures[arm.name]]) for arm in arms)))
@@ -94,7 +98,8 @@ def headline(
         rows.append((f"Steps to the best loss of {against.name}", *(_steps(seeds, a, against) for a in arms)))
     absent = absent_classes(arms)
     note = f" No ROC curve: no test event of some run is of class {', '.join(absent)}." if absent else ""
-    return Table(("Test sample", *(arm.name for arm in arms)), tuple(rows), _caption(figures, against) + note)
+    caption = _caption(table.classes, figures, seeds, against) + note
+    return Table(("Test sample", *(arm.name for arm in arms)), tuple(rows), caption)
 
 
 def seed_table(seeds: Sequence[Seed], name: str, against: Arm) -> Table:
@@ -153,7 +158,38 @@ def rounded(value: float, errors: Sequence[float]) -> str:
     return " ± ".join(f"{v:.{decimals}f}" for v in (value, *errors))
 
 
-def _seed(arm: str, run: RunRecord, other: RunRecord, name: str) -> Seed:
+def signed(result: Paired) -> str:
+    """A difference with its sign, and its error if it has one."""
+    value = rounded(result.mean, [result.error]) if np.isfinite(result.error) else f"{result.mean:.4f}"
+    return f"{'+' if result.mean > 0 else ''}{value}"
+
+
+def title_of(name: str, table: ScoreTable) -> str:
+    """A figure's name with its unit."""
+    if name == "auc" and len(table.classes) > 2:
+        return "AUC, mean over classes"
+    unit = {"bias": table.unit, "resolution": table.unit, "mse": f"{table.unit}²"}.get(name, "1")
+    return with_unit(_NAMES[name], "1" if table.unit == "1" else unit)
+
+
+def with_unit(name: str, unit: str) -> str:
+    """A name with its unit in brackets, if it has one."""
+    return name if unit == "1" else f"{name} [{unit}]"
+
+
+def _test_events(arms: Sequence[Arm]) -> list[tuple[str, ...]]:
+    """One row per class: how many test events each arm's runs had."""
+    classes = arms[0].tables[0].classes
+
+    def counted(arm: Arm, index: int) -> str:
+        counts = [int((t.truth == index).sum()) if classes else len(t) for t in arm.tables]
+        return " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
+
+    titles = [f"Test events of class {c}" for c in classes] or ["Test events"]
+    return [(title, *(counted(arm, i) for arm in arms)) for i, title in enumerate(titles)]
+
+
+def _seed(arm: str, run: RunRecord, other: RunRecord, name: str, *, only: bool) -> Seed:
     assert run.scores is not None
     assert other.scores is not None
     ours, theirs = run.curve("val", "loss"), other.curve("val", "loss")
@@ -167,25 +203,18 @@ def _seed(arm: str, run: RunRecord, other: RunRecord, name: str) -> Seed:
         seed=run.info.seed,
         figure=summarise(run.scores)[name],
         of_reference=summarise(other.scores)[name],
+        error=paired_error(run.scores, other.scores, name) if only else float("nan"),
         best_loss=best,
         steps=steps(ours, best),
         steps_of_reference=steps(theirs, best),
     )
 
 
-def _title(name: str, table: ScoreTable) -> str:
-    if name == "auc" and len(table.classes) > 2:
-        return "AUC, mean over classes"
-    unit = {"bias": table.unit, "resolution": table.unit, "mse": f"{table.unit}²"}.get(name, "1")
-    return _NAMES[name] + ("" if table.unit == "1" or unit == "1" else f" [{unit}]")
-
-
 def _difference(seeds: Sequence[Seed], arm: str, name: str) -> str:
     result = compared(seeds, arm)
     if result is None:
         return "no shared seed"
-    value = rounded(result.mean, [result.error]) if np.isfinite(result.error) else f"{result.mean:.4f}"
-    return f"{'+' if result.mean > 0 else ''}{value} ({better_in(result, name)} of {result.n} better)"
+    return f"{signed(result)} ({better_in(result, name)} of {result.n} better)"
 
 
 def better_in(result: Paired, name: str) -> int:
@@ -212,15 +241,27 @@ def _rejection(points: Sequence[dict[str, Any]]) -> str:
     return spread([p["value"] for p in points], [p["error"] for p in points])
 
 
-def _caption(figures: dict[str, list[dict[str, Any]]], against: Arm | None) -> str:
+def _caption(
+    classes: Sequence[str], figures: dict[str, list[dict[str, Any]]], seeds: Sequence[Seed], against: Arm | None
+) -> str:
     n = max(len(runs) for runs in figures.values())
     first = "First ±: standard deviation over the seeds; second ±: " if n > 1 else "±: "
     text = f"{first}statistical error of the test sample of {next(iter(figures.values()))[0]['n']:,} events."
-    if against:
-        text += (
-            f" Differences are an arm minus {against.name}, mean over seeds with its standard error. Steps: median over seeds "
-            f"to the first validation at or below the lowest validation loss of {against.name}."
-        )
+    if classes:
+        text += " AUC: area under the ROC curve, 1 for full separation and 0.5 for none."
+    else:
+        text += " Bias: mean of prediction minus truth; resolution: its interquartile range / 1.349, a Gaussian's sigma."
+    if len(classes) == 2:
+        text += f" Signal is {classes[1]}, background {classes[0]}; rejection is 1 over the background's efficiency."
+    results = [r for r in (compared(seeds, arm) for arm in figures) if r]
+    if against and results:
+        text += f" Differences are an arm minus {against.name}"
+        text += ", mean over seeds with its standard error" if any(r.n > 1 for r in results) else ""
+        if any(r.n == 1 and np.isfinite(r.error) for r in results):
+            text += f"; of a single seed with the error of {RESAMPLINGS} resamplings of the test events, the same for both"
+        if any(np.isnan(r.error) for r in results):
+            text += "; without error where a single seed of each was tested on different events"
+        text += f". Steps: median over seeds to the first validation at or below the lowest validation loss of {against.name}."
     return text
 
 

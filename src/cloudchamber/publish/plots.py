@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.publish.figure import GREY, Figure, band, canvas, curve_band, draw_band, finish, literal, style
+from cloudchamber.publish.figure import (
+    GREY,
+    Figure,
+    add_legend,
+    band,
+    canvas,
+    curve_band,
+    draw_band,
+    finish,
+    literal,
+    over_seeds,
+    style,
+)
 from cloudchamber.publish.runs import Arm
 from cloudchamber.stats import ScoreTable, calibration, metrics
 from cloudchamber.stats.calibration import wilson
@@ -43,8 +55,8 @@ def learning_curves(arms: Sequence[Arm]) -> Figure | None:
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         for axis in axes.flat[len(quantities) :]:
             axis.remove()
-        axes.flat[0].legend()
-        caption = "Learning curves on the validation sample: mean over the seeds, and their range as a band."
+        add_legend(drawing, axes.flat[0])
+        caption = f"Learning curves on the validation sample{over_seeds(arms)}."
         return finish(drawing, "learning_curves", caption, data)
 
 
@@ -65,17 +77,18 @@ def roc_curves(arms: Sequence[Arm]) -> Figure:
             axis.set_ylabel(r"Background rejection $1/\varepsilon_B$")
         for axis in axes.flat[len(signals) :]:
             axis.remove()
-        axes.flat[0].legend()
+        add_legend(drawing, axes.flat[0])
         rest = f"{classes[1]} against {classes[0]}" if len(classes) == 2 else "each class against all others"
-        caption = (
-            f"ROC curves, {rest}: mean over the seeds and their range as a band. Points: rejection at 30% and 50% signal "
-            "efficiency with the statistical error of the test sample. A curve ends where no background is left."
-        )
+        caption = f"ROC curves, {rest}{over_seeds(arms)}. A curve ends where no background is left."
+        if any(drawn["working_points"] for of_class in data.values() for drawn in of_class.values()):
+            caption += " Points: rejection at 30% or 50% signal efficiency with the statistical error of the test sample."
         return finish(drawing, "roc", caption, data)
 
 
 def calibration_curves(arms: Sequence[Arm]) -> Figure:
     """Observed frequency against predicted probability, with the spectrum of probabilities below."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     classes = arms[0].tables[0].classes
     data: dict[str, Any] = {}
     with canvas(6.2, 5.2, 2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)}) as (drawing, axes):
@@ -85,8 +98,11 @@ def calibration_curves(arms: Sequence[Arm]) -> Figure:
             data[arm.name] = _draw_calibration(upper, lower, arm, i)
         event = literal(classes[1]) if len(classes) == 2 else "class"
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"Observed fraction of {event}")
-        upper.legend(loc="upper left")
-        lower.set(yscale="log", xlabel=f"Predicted probability of {event}", ylabel="Fraction")
+        add_legend(drawing, upper, "upper left")
+        lower.set_yscale("log")
+        lower.yaxis.set_major_locator(LogLocator(numticks=4))  # the panel is low: more labels would overprint
+        lower.yaxis.set_minor_formatter(NullFormatter())
+        lower.set(xlabel=f"Predicted probability of {event}", ylabel="Fraction")
         caption = (
             "Calibration on the test sample. Dotted: predictions that come true as often as they say. Bars: 68% binomial "
             "intervals for one run's events. Below: how often each probability is given."

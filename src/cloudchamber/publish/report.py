@@ -7,16 +7,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any
 
 from cloudchamber.events import Cloud
 from cloudchamber.publish import headline as tables
-from cloudchamber.publish import plots
+from cloudchamber.publish import opening, plots
 from cloudchamber.publish.citations import OURSELVES, bibtex
 from cloudchamber.publish.displays import event_displays
 from cloudchamber.publish.figure import Figure, plain
 from cloudchamber.publish.headline import Table
+from cloudchamber.publish.opening import Fact
 from cloudchamber.publish.residuals import residual_plots
 from cloudchamber.publish.runs import Arm, absent_classes, read_arms, reference, same_events
 from cloudchamber.run import atomic, write_json
@@ -31,18 +30,11 @@ class Section:
     figures: tuple[Figure, ...] = ()
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One number to be read at a glance."""
-
-    value: str
-    text: str
-
-
-def write_report(runs: Sequence[Path], out: Path, *, title: str, story: str = "", data: Cloud | None = None) -> Path:
+def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str = "", data: Cloud | None = None) -> Path:
     """Write the page `out` and the numbers of its figures as JSON into `<out stem>_data/`; returns `out`.
 
-    runs: complete run folders; those of one arm are its seeds. story: paragraphs, separated by an empty line.
+    runs: complete run folders; those of one arm are its seeds. title: what was learned, if none is given. story:
+    paragraphs, separated by an empty line, before the one that says how the arms were trained.
     data: events to show as displays. An earlier page of that name is replaced.
 
     Raises BadRun if a folder is no complete run or the runs cannot stand on one page.
@@ -56,7 +48,8 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str, story: str = ""
     if data is not None and len(data):
         sections.append(Section("Event displays", figures=(event_displays(data, _label(arms, data)),)))
     sections.append(Section("Time and cost", tables=(_cost(arms),)))
-    page = _render(arms, sections, facts, title=title, story=story, stem=out.stem)
+    story = f"{story}\n\n{opening.lead(arms)}"
+    page = _render(arms, sections, facts, title=title or opening.title(arms), story=story, stem=out.stem)
     folder = out.with_name(f"{out.stem}_data")
     folder.mkdir(parents=True, exist_ok=True)
     for figure in (f for s in sections for f in s.figures):
@@ -75,7 +68,7 @@ def _results(arms: Sequence[Arm]) -> tuple[Section, tuple[Fact, ...]]:
         shown.append(tables.seed_table(seeds, tables.main_figure(arms), against))
     if len(arms[0].tables[0].classes) > 2 and not absent_classes(arms):
         shown.append(tables.class_table(arms))
-    return Section("Results", tables=tuple(shown)), _facts(arms, figures, seeds, against)
+    return Section("Results", tables=tuple(shown)), opening.facts(arms, figures, seeds, against)
 
 
 def _shapes(arms: Sequence[Arm]) -> list[Section]:
@@ -88,26 +81,6 @@ def _shapes(arms: Sequence[Arm]) -> list[Section]:
     confusion = [Section("Confusion", figures=(plots.confusion_matrices(arms),))] if len(classes) > 2 else []
     roc, calibration = plots.roc_curves(arms), plots.calibration_curves(arms)
     return [Section("ROC curves", figures=(roc,)), *confusion, Section("Calibration", figures=(calibration,))]
-
-
-def _facts(
-    arms: Sequence[Arm], figures: dict[str, list[dict[str, Any]]], seeds: Sequence[tables.Seed], against: Arm | None
-) -> tuple[Fact, ...]:
-    """At most two arms' main figure, and how the first arm compares with the reference."""
-    name = tables.main_figure(arms)
-    label, digits = ("AUC" if name == "auc" else name), (".4g" if name == "resolution" else ".4f")
-    facts = [Fact(f"{fmean(f[name] for f in figures[arm.name]):{digits}}", f"{label}, {arm.name}") for arm in arms[:2]]
-    arm = next((a for a in arms if a is not against), arms[0])
-    result = tables.compared(seeds, arm.name)
-    if against is None or result is None:
-        return tuple(facts)
-    better = f"better in {tables.better_in(result, name)} of {result.n} seeds"
-    facts.append(Fact(f"{result.mean:+{digits}}", f"{label} difference, {better}"))
-    own = [s for s in seeds if s.arm == arm.name]
-    ratios = [s.steps / s.steps_of_reference for s in own if s.steps is not None and s.steps_of_reference]
-    if len(ratios) == result.n:
-        facts.append(Fact(f"{median(ratios):.2f}", f"of the steps that {against.name} takes to its best loss"))
-    return tuple(facts)
 
 
 def _learning(arms: Sequence[Arm]) -> list[Section]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cloudchamber.publish.figure import GREY, Figure, band, canvas, draw_band, finish, literal, style
+from cloudchamber.publish.figure import GREY, Figure, add_legend, band, canvas, draw_band, finish, literal, over_seeds, style
 from cloudchamber.publish.runs import Arm
 from cloudchamber.stats import metrics
 
@@ -33,13 +33,13 @@ def residual_plots(arms: Sequence[Arm]) -> Figure:
             data[arm.name] |= _draw_bins(bias, width, arm, i, bins)
         spectrum.set(xlabel=f"Prediction $-$ truth of {name}{unit}", ylabel="Fraction of events")
         spectrum.set_ylim(bottom=0)
-        spectrum.legend()
+        add_legend(drawing, spectrum)
         bias.axhline(0, color=GREY, linewidth=1, linestyle=(0, (1, 2)))
         bias.set(xlabel=f"True {name}{unit}", ylabel=f"Bias (mean residual){unit}")
         width.set(xlabel=f"True {name}{unit}", ylabel=f"Resolution (IQR / 1.349){unit}")
         width.set_ylim(bottom=0)
         caption = (
-            "Residuals on the test sample. Left: their distribution, mean over the seeds and range as a band. Middle, right: "
+            f"Residuals on the test sample. Left: their distribution{over_seeds(arms)}. Middle, right: "
             "bias and resolution in bins of the truth that hold equal numbers of events, with statistical errors."
         )
         return finish(drawing, "residuals", caption, data)

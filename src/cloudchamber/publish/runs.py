@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cloudchamber.errors import BadRun
+from cloudchamber.recipe import PlainLoader
 from cloudchamber.run import Run, read_json
 from cloudchamber.stats import ScoreTable
 
@@ -31,6 +33,11 @@ class Info(BaseModel):
     simulated: bool | None = None
     citations: tuple[str, ...] = ()
     parents: tuple[dict[str, str], ...] = ()
+
+    @property
+    def data_names(self) -> list[str]:
+        """The data sets, as they were named when the run was asked for."""
+        return [self.data] if isinstance(self.data, str) else [str(name) for name in self.data or ()]
 
 
 class Summary(BaseModel):
@@ -72,8 +79,24 @@ class RunRecord:
 
     @property
     def arm(self) -> str:
-        """The name under which runs with other seeds are the same experiment; the folder's own name if it has none."""
+        """The name of the way in which the model was trained; the folder's own name if it has none."""
         return self.info.arm or self.path.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe as `entry.of.entry` -> value, without what may differ between the seeds of one arm, and without None."""
+        try:
+            content = yaml.load(self.recipe, Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
+        except yaml.YAMLError as error:
+            raise BadRun(f"{self.path / 'recipe.yaml'}: is not YAML: {error}") from error
+        flat = _flat({k: v for k, v in content.items() if k not in _NOT_SETTINGS}) if isinstance(content, dict) else {}
+        return {k: v for k, v in flat.items() if not k.endswith(_MEASURED)}
+
+    @property
+    def data_identity(self) -> tuple[str, ...]:
+        """The SHA-256 of every data set of the run; the name of one that was no file."""
+        known = {p["path"]: p["sha256"] for p in self.info.parents}
+        return tuple(known.get(name, name) for name in self.info.data_names)
 
     def curve(self, split: str, quantity: str) -> Curve:
         """A quantity of `metrics.jsonl` against the step; empty if the run did not record it."""
@@ -102,20 +125,22 @@ class Arm:
 
 
 def read_arms(paths: Sequence[Path]) -> tuple[Arm, ...]:
-    """The runs in `paths`, grouped by arm in the order of their first appearance.
+    """The runs in `paths`, grouped into arms by name and settings, in the order of their first appearance.
 
-    Raises BadRun if a folder is no complete run, two runs of an arm share a seed, or their targets differ: a page compares
-    like with like.
+    Arms of one name get it with the settings in which they differ. Raises BadRun if a folder is no complete run, two runs
+    of an arm share a seed, or their targets or data differ: a page compares like with like.
     """
     if not paths:
         raise BadRun("a report needs at least one run folder")
-    grouped: dict[str, list[RunRecord]] = {}
-    for record in map(read_run, paths):
-        grouped.setdefault(record.arm, []).append(record)
-    arms = tuple(Arm(name, tuple(sorted(runs, key=lambda r: r.info.seed))) for name, runs in grouped.items())
+    records = [read_run(path) for path in paths]
+    _check_same_question([r for r in records if r.scores is not None])
+    grouped: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        grouped.setdefault((record.arm, repr(sorted(record.settings.items()))), []).append(record)
+    groups = list(grouped.values())
+    arms = tuple(Arm(name, tuple(sorted(g, key=lambda r: r.info.seed))) for name, g in zip(_names(groups), groups, strict=True))
     for arm in arms:
         _check_seeds(arm)
-    _check_targets([r for arm in arms for r in arm.runs])
     return arms
 
 
@@ -164,6 +189,39 @@ def _document(model: type[_T], path: Path, content: Any) -> _T:
         raise BadRun(f"{path}: {place}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
 
 
+# Entries of a recipe in which the seeds of one arm may differ; the data have a check of their own.
+_NOT_SETTINGS = ("seed", "name", "data")
+_MEASURED = (".options.centre", ".options.scale")  # measured from the training events (regress)
+
+
+def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested entries as `outer.inner` -> value; None and what is empty are left out: they are no settings."""
+    if isinstance(content, list):
+        nested = any(isinstance(entry, dict) for entry in content)
+        content = dict(enumerate(content)) if nested else ", ".join(map(str, content)) or None
+    if not isinstance(content, dict):
+        return {} if content is None else {prefix: content}
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def _names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+    """Each group's arm, where several have one name with the settings in which they differ: "scratch (steps 15)"."""
+    names = []
+    for first, *_ in groups:
+        of_name = [g[0].settings for g in groups if g[0].arm == first.arm]
+        entries = dict.fromkeys(k for s in of_name for k in s)
+        differing = [k for k in entries if len({repr(s.get(k)) for s in of_name}) > 1]
+        short = {k: k.rpartition(".")[2] for k in differing}
+        if len(set(short.values())) < len(short):
+            short = {k: k for k in differing}
+        told = ", ".join(f"{short[k]} {first.settings[k]}" for k in differing if k in first.settings)
+        names.append(f"{first.arm} ({told})" if told else first.arm)
+    return names
+
+
 def _check_seeds(arm: Arm) -> None:
     seen: dict[int, Path] = {}
     for run in arm.runs:
@@ -175,15 +233,20 @@ def _check_seeds(arm: Arm) -> None:
         seen[run.info.seed] = run.path
 
 
-def _check_targets(runs: Sequence[RunRecord]) -> None:
-    with_scores = [r for r in runs if r.scores is not None]
-    for run in with_scores[1:]:
-        first = with_scores[0]
+def _check_same_question(scored: Sequence[RunRecord]) -> None:
+    for run in scored[1:]:
+        first = scored[0]
         assert run.scores is not None
         assert first.scores is not None
         got, expected = ((s.target, s.classes) for s in (run.scores, first.scores))
         if got != expected:
             raise BadRun(f"{run.path} has target {_named(got)}, {first.path} has {_named(expected)}: make one report for each")
+        shared = np.array_equal(np.sort(run.scores.event_id), np.sort(first.scores.event_id))
+        if run.data_identity != first.data_identity and not shared:
+            here, there = (", ".join(r.info.data_names) for r in (run, first))
+            raise BadRun(
+                f"{run.path} has other data ({here}) and test events than {first.path} ({there}): make one report for each"
+            )
 
 
 def _named(target: tuple[str, tuple[str, ...]]) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from cloudchamber.errors import BadInput
+from cloudchamber.stats import metrics
+from cloudchamber.stats.score_table import ScoreTable
+
+RESAMPLINGS = 200  # the error's own relative error is then 1 / sqrt(2 * 200) = 5 %
+_DRAWN = 5_000  # events of a resampling at most: more tell the same and take longer
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,39 @@ def paired(a: ArrayLike, b: ArrayLike) -> Paired:
     return Paired(mean, error, p_t, p_sign, wins, n)
 
 
+def bootstrap_error(figure: Callable[[NDArray[np.int64]], float], strata: ArrayLike, *, seed: int = 0) -> float:
+    """Standard error of a figure of events, from samples drawn with replacement (Ann. Stat. 7 (1979) 1).
+
+    figure: its value for the rows given. strata: (N,) rows are drawn within each of its values, so that no class is lost.
+    Of many events a share is drawn, and the error scaled by its square root.
+    """
+    values = np.asarray(strata)
+    rng, share = np.random.default_rng(seed), min(1.0, _DRAWN / len(values))
+    groups = [np.flatnonzero(values == value) for value in np.unique(values)]
+    draws = (np.concatenate([rng.choice(g, int(np.ceil(share * len(g)))) for g in groups]) for _ in range(RESAMPLINGS))
+    return float(np.std([figure(rows) for rows in draws], ddof=1) * np.sqrt(share))
+
+
+def paired_error(ours: ScoreTable, theirs: ScoreTable, figure: str) -> float:
+    """Standard error of the difference of two models' `figure` on one test sample, by `bootstrap_error`.
+
+    figure: "auc", "accuracy" or "resolution". The same events are drawn for both, so what they share cancels. NaN if the
+    two were not tested on the same events.
+    """
+    both = [t.known() for t in (ours, theirs)]
+    orders = [np.argsort(t.event_id, kind="stable") for t in both]
+    orders = [order[t.weight[order] > 0] for order, t in zip(orders, both, strict=True)]
+    ids = [t.event_id[order] for order, t in zip(orders, both, strict=True)]
+    if not np.array_equal(ids[0], ids[1]):
+        return float("nan")
+
+    def difference(rows: NDArray[np.int64]) -> float:
+        a, b = (_main(t, order[rows], figure) for t, order in zip(both, orders, strict=True))
+        return a - b
+
+    return bootstrap_error(difference, both[0].truth[orders[0]] if ours.classes else np.zeros(len(orders[0])))
+
+
 def steps_to_reach(steps: Sequence[int], losses: Sequence[float], target: float) -> int | None:
     """The first step at which the (validation) loss is at or below `target`; None if it never is.
 
@@ -55,3 +93,10 @@ def steps_to_reach(steps: Sequence[int], losses: Sequence[float], target: float)
     50
     """
     return next((int(step) for step, loss in zip(steps, losses, strict=True) if loss <= target), None)
+
+
+def _main(table: ScoreTable, rows: NDArray[np.int64], figure: str) -> float:
+    t, p, w = table.truth[rows], table.scores_NC[rows], table.weight[rows]
+    if figure == "resolution":
+        return metrics.regression(t, p[:, 0], w).resolution.value
+    return metrics.accuracy(t, p, w).value if figure == "accuracy" else metrics.macro_auc(t, p, w)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cloudchamber.errors import BadInput
+from cloudchamber.stats.calibration import wilson
 
 WORKING_POINTS = (0.3, 0.5)  # signal efficiencies at which taggers are compared in the literature (arXiv:1902.09914)
 _LIMIT_LEVEL = 0.95  # confidence level of a limit, where nothing was counted
@@ -93,7 +94,8 @@ def auc(is_signal: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None)
     """Area under the ROC curve with its error over test samples.
 
     The error is DeLong's (Biometrics 44 (1988) 837) with weighted structural components; it covers the finite test
-    sample, not the training. It is 0 where the classes are fully separated.
+    sample, not the training. Where the classes are fully separated and it would be 0, it is half the width of the Wilson
+    interval of as many events as the smaller class has.
 
     >>> round(auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]).value, 3)
     0.75
@@ -104,6 +106,8 @@ def auc(is_signal: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None)
     below = 1 - _fraction_below(background[0], *signal)
     value = float(np.average(above, weights=signal[1]))
     variance = _variance_of_mean(above, signal[1]) + _variance_of_mean(below, background[1])
+    if value in (0.0, 1.0) and variance == 0:
+        return Estimate(value, _wilson_half_width(value, min(effective_number(side[1]) for side in (signal, background))))
     return Estimate(value, float(np.sqrt(variance)))
 
 
@@ -121,14 +125,15 @@ def rejection(curve: Roc, signal_efficiencies: Sequence[float] = WORKING_POINTS)
 
 
 def accuracy(truth: ArrayLike, probabilities_NC: ArrayLike, weight: ArrayLike | None = None) -> Estimate:
-    """Fraction of events whose largest probability is at their true class, with its binomial error.
+    """Fraction of events whose largest probability is at their true class; its error is half the width of the Wilson
+    interval, which is the binomial error of many events and is not 0 where all or none are right.
 
     >>> accuracy([0, 1], [[0.9, 0.1], [0.6, 0.4]]).value
     0.5
     """
     t, p, w = _checked_classes(truth, probabilities_NC, weight)
     value = float(np.average(p.argmax(1) == t, weights=w))
-    return Estimate(value, float(np.sqrt(value * (1 - value) / effective_number(w))))
+    return Estimate(value, _wilson_half_width(value, effective_number(w)))
 
 
 def cross_entropy(truth: ArrayLike, probabilities_NC: ArrayLike, weight: ArrayLike | None = None) -> Estimate:
@@ -206,6 +211,11 @@ def quantiles(values: NDArray[Any], levels: Sequence[float], weight: NDArray[Any
 def effective_number(weight: NDArray[Any]) -> float:
     """The number of unweighted events with the same statistical power: (sum w)^2 / sum w^2."""
     return float(weight.sum() ** 2 / np.square(weight).sum())
+
+
+def _wilson_half_width(fraction: float, n: float) -> float:
+    low, high = wilson(fraction, n)
+    return float(high - low) / 2
 
 
 def _rejection_at(curve: Roc, e: float) -> Rejection:

@@ -3,7 +3,8 @@
 Columns: `event_id` (uint64), `fold` (int8), `weight` (float32), the truth under the target's own name (int64 class
 index, -1 unknown; or float, NaN unknown), then `score_<class>` (float32 probabilities) or `pred_<target>` (float32),
 and `embedding` (list of float32) if there is one. The file metadata hold, under `cloudchamber`, a JSON object
-{version, target, classes, unit, weights_sha256, run}. Further columns are allowed and not read.
+{version, target, classes, unit, folds, weights_sha256, run}; folds are the names of 0, 1, 2 and are not read. Further
+columns are allowed and not read.
 """
 
 # N events, C classes, E embedding
@@ -24,6 +25,7 @@ from cloudchamber.errors import BadFile, BadInput, MissingColumn, UnknownFormat,
 from cloudchamber.run import atomic
 
 VERSION = 1
+FOLDS = ("train", "val", "test")  # the names of the numbers in `fold`
 _KEY = b"cloudchamber"
 _RESERVED = ("event_id", "fold", "weight", "embedding")
 _SUM_TOLERANCE = 1e-3  # float32 (and float16-trained) softmax outputs sum to 1 far better than this
@@ -83,7 +85,7 @@ class ScoreTable:
                 pa.list_(pa.float32())
             )
         meta = {n: getattr(self, n) for n in ("target", "classes", "unit", "weights_sha256", "run")}
-        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps({"version": VERSION, **meta})})
+        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps({"version": VERSION, "folds": FOLDS, **meta})})
         with atomic(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 

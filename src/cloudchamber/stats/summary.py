@@ -17,7 +17,8 @@ def summarise(table: ScoreTable) -> dict[str, Any]:
 
     Classes: n, accuracy, cross_entropy and, where every class has events, auc (macro one-vs-rest; for two classes the
     AUC of the second), each with `<name>_error`; for two classes also `rejection` at 30 % and 50 % signal efficiency
-    and the calibration error `ece`. Numbers: n, bias, resolution, mse, each with its error, median and correlation.
+    (a lower limit, at 95 % confidence level, has no error) and the calibration error `ece`. Numbers: n, bias, resolution,
+    mse, each with its error, median and correlation.
     A figure that so few events do not define is None. Raises BadInput if no truth is known.
     """
     known = table.known()
@@ -36,7 +37,11 @@ def _classes(table: ScoreTable) -> dict[str, Any]:
     if len(table.classes) > 2:
         return figures | {"auc": metrics.macro_auc(t, p, w)}
     points = {
-        f"{r.signal_efficiency:g}": {"value": r.value, "error": r.error, "lower_limit": r.lower_limit}
+        f"{r.signal_efficiency:g}": {
+            "value": r.value,
+            "error": None if r.lower_limit else r.error,
+            "lower_limit": r.lower_limit,
+        }
         for r in metrics.rejection(metrics.roc(t, p[:, 1], w))
     }
     ece = calibration(t, p[:, 1].clip(0, 1), w).error

@@ -119,7 +119,10 @@ def score_table(
     fold: Split | None = None,
     device: str = "cpu",
 ) -> ScoreTable:
-    """The score table of the events `rows`. fold: what all of them were used for; without it by the hash of their ids."""
+    """The score table of the events `rows`.
+
+    fold: what all of them were used for; without it by the hash of their ids, whether or not a training saw them.
+    """
     label = task.label
     assert label is not None
     table = scores(network, data, rows, task, device)
