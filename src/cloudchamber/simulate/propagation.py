@@ -20,28 +20,30 @@ def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, 
     A particle that does not reach the barrel (in 3.8 T: pT below 0.74 GeV) turns on until it reaches an endcap. One that is
     made behind the face has eta infinite: no part of the detector sees it.
     """
-    pt, _, phi = kinematics.pt_eta_phi(true["px"], true["py"], true["pz"])
-    slope = true["pz"] / np.maximum(pt, 1e-9)
+    pt = np.maximum(np.hypot(true["px"], true["py"]), 1e-9)
+    u, v, slope = true["px"] / pt, true["py"] / pt, true["pz"] / pt
     x, y, z = (true[name] * 1e-3 for name in ("vx", "vy", "vz"))  # m
-    along = x * np.cos(phi) + y * np.sin(phi)
-    barrel = np.sqrt(np.maximum(card.radius_m**2 - (x**2 + y**2 - along**2), 0.0)) - along  # m, length in the transverse plane
-    endcap = np.maximum(card.half_length_m - np.sign(slope) * z, 0.0) / np.maximum(np.abs(slope), 1e-9)
+    along, squared = x * u + y * v, x**2 + y**2
+    arc = np.sqrt(np.maximum(card.radius_m**2 - squared + along**2, 0.0)) - along  # m, in the transverse plane, to the barrel
     bent = np.flatnonzero(true["charge"] * card.field_t)
+    phi = np.arctan2(v[bent], u[bent])
     radius, x_c, y_c = _circle({name: true[name][bent] for name in ("px", "py", "vx", "vy", "charge")}, card)
-    distance, angle = np.hypot(x_c, y_c), np.arctan2(y_c, x_c)
+    distance, start = np.hypot(x_c, y_c), phi - np.arctan2(y_c, x_c)
     sine = (distance**2 + radius**2 - card.radius_m**2) / (2 * radius * distance)
     first = np.arcsin(
         np.clip(sine, -1, 1)
     )  # of the direction at the barrel, counted from the centre's; the other is pi - first
-    turns = [(np.sign(radius) * (phi[bent] - angle - there)) % (2 * np.pi) for there in (first, np.pi - first)]
-    barrel[bent] = np.where(np.abs(sine) < 1, np.abs(radius) * np.minimum(*turns), np.inf)
-    arc = np.minimum(barrel, endcap)
-    x, y, z = x + arc * np.cos(phi), y + arc * np.sin(phi), z + arc * slope
-    turned = phi[bent] - arc[bent] / radius
+    turns = [(np.sign(radius) * (start - there)) % (2 * np.pi) for there in (first, np.pi - first)]
+    arc[bent] = np.where(np.abs(sine) < 1, np.abs(radius) * np.minimum(*turns), np.inf)
+    endcap = np.maximum(card.half_length_m - np.sign(slope) * z, 0.0) / np.maximum(np.abs(slope), 1e-9)
+    arc = np.minimum(arc, endcap)
+    outside = (squared > card.radius_m**2) | (np.abs(z) > card.half_length_m)
+    x, y, z = x + arc * u, y + arc * v, z + arc * slope
+    turned = phi - arc[bent] / radius
     x[bent], y[bent] = x_c - radius * np.sin(turned), y_c + radius * np.cos(turned)
-    outside = np.maximum(np.hypot(true["vx"], true["vy"]) / card.radius_m, np.abs(true["vz"]) / card.half_length_m) > 1e3
     eta = np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-9))
-    return np.where(outside, np.inf, eta), np.arctan2(y, x)
+    eta[outside] = np.inf
+    return eta, np.arctan2(y, x)
 
 
 def impact_parameters(true: Mapping[str, Array], card: Card) -> tuple[Array, Array, Array]:
