@@ -30,9 +30,7 @@ def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, 
     radius, x_c, y_c = _circle({name: true[name][bent] for name in ("px", "py", "vx", "vy", "charge")}, card)
     distance, start = np.hypot(x_c, y_c), phi - np.arctan2(y_c, x_c)
     sine = (distance**2 + radius**2 - card.radius_m**2) / (2 * radius * distance)
-    first = np.arcsin(
-        np.clip(sine, -1, 1)
-    )  # of the direction at the barrel, counted from the centre's; the other is pi - first
+    first = np.arcsin(np.clip(sine, -1, 1))  # direction at the barrel, counted from the centre's; the other is pi - first
     turns = [(np.sign(radius) * (start - there)) % (2 * np.pi) for there in (first, np.pi - first)]
     arc[bent] = np.where(np.abs(sine) < 1, np.abs(radius) * np.minimum(*turns), np.inf)
     endcap = np.maximum(card.half_length_m - np.sign(slope) * z, 0.0) / np.maximum(np.abs(slope), 1e-9)
