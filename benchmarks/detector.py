@@ -96,12 +96,12 @@ def charged(pulls: Pulls, name: str, species: str, n: int) -> None:
     rng = np.random.default_rng([SEED, pdg])
     true = gun(pdg, 1, n, rng, mass)
     pt = np.hypot(true["px"], true["py"])
-    eta, _ = calorimeter_position(true, card)
-    tracks = find_tracks(true, eta, card, rng)
+    eta, _, turn = calorimeter_position(true, card)
+    tracks = find_tracks(true, eta, turn, card, rng)
     seen = np.zeros(n)
     seen[tracks.row] = 1
     numbers = card.tracking.model_dump()
-    expected = table(numbers["efficiency"][species], pt, eta)
+    expected = table(numbers["efficiency"][species], pt, eta) * (numbers["curling"] | (turn < np.pi))
     momentum = numbers["momentum"][species]
     row = np.minimum(np.searchsorted(momentum["eta"], np.abs(eta)), len(momentum["eta"]) - 1)
     sigma = np.hypot(np.asarray(momentum["constant"])[row], np.asarray(momentum["slope_per_gev"])[row] * pt).clip(max=1.0)

@@ -1,13 +1,17 @@
-"""Simulated H -> bb jets against 2000 real ones of JetClass."""
+"""Simulated H -> bb jets, with JetClass's detector and decays, against 2000 real ones of JetClass."""
 
 import os
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cloudchamber.events import kinematics
-from cloudchamber.simulate import simulate
+from cloudchamber.events import Cloud, concatenate, kinematics
+from cloudchamber.simulate import describe, scenario
+from cloudchamber.simulate.card import load
+from cloudchamber.simulate.collider import generate
 
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
@@ -25,7 +29,15 @@ def theirs():
 
 @pytest.fixture(scope="module")
 def ours():
-    return simulate(["Hbb"], 1500, seed=21)
+    kind, pt_range = scenario("Hbb"), (500.0, 1000.0)
+    kind = replace(kind, process=(*kind.process, "ParticleDecays:limitTau0 = off", "PhaseSpace:pTHatMin = 350."))
+    schema = describe(["Hbb"], seed=21, mpi=True, pt_range=pt_range)
+    batches = generate(kind, (21, 21), mpi=True, pt_range=pt_range, card=load("jetclass"))
+    clouds = [
+        Cloud.from_flat(b.counts, b.particles, {"label": np.zeros(len(b), np.int64), "parton": b.parton}, schema)
+        for b in islice(batches, 110)
+    ]
+    return concatenate([c for c in clouds if len(c)])  # about 1500 jets
 
 
 @pytest.mark.slow

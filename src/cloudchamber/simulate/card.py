@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import yaml
@@ -18,8 +18,9 @@ from cloudchamber.recipe import MAX_BYTES, PlainLoader
 
 Array = NDArray[Any]
 
-SPECIES = ("hadron", "electron", "muon")  # of charged particles
-DEFAULT = "jetclass"
+Species = Literal["hadron", "electron", "muon"]  # of charged particles
+SPECIES: tuple[Species, ...] = get_args(Species)
+DEFAULT = "v0_1"  # of the shipped weights' jets
 _FOLDER = Path(__file__).parent / "cards"
 
 
@@ -50,7 +51,8 @@ class Table(_Document):
 
     @model_validator(mode="after")
     def _rectangular(self) -> Self:
-        _rising("eta", self.eta), _rising("pt_gev", self.pt_gev)
+        _rising("eta", self.eta)
+        _rising("pt_gev", self.pt_gev)
         if len(self.value) != len(self.eta) or any(len(row) != len(self.pt_gev) for row in self.value):
             sizes = ", ".join(str(len(row)) for row in self.value)
             raise ValueError(f"value has rows of {sizes}, expected {len(self.eta)} rows (eta) of {len(self.pt_gev)} (pt_gev)")
@@ -79,7 +81,8 @@ class Momentum(_Document):
     def at(self, pt: Array, eta: Array) -> NDArray[np.float64]:
         """sigma(pT)/pT for each pT [GeV] and eta; beyond the last border as in the last row."""
         row = np.minimum(np.searchsorted(self.eta, np.abs(eta)), len(self.eta) - 1)
-        return np.minimum(np.hypot(np.take(self.constant, row), np.take(self.slope_per_gev, row) * pt), 1.0)
+        sigma = np.hypot(np.asarray(self.constant)[row], np.asarray(self.slope_per_gev)[row] * pt)
+        return np.asarray(np.minimum(sigma, 1.0))
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -94,14 +97,15 @@ class Momentum(_Document):
 class Tracking(_Document):
     """Tracker: efficiency and momentum by species, impact parameters [mm], and the mass that a track is given.
 
-    energy: of tracks without a significant excess of their cell, the best estimate of tracker and calorimeter (`combined`)
-    or the calorimeter's alone.
+    energy: of tracks without a significant excess of their cell: the best estimate of tracker and calorimeter (`combined`),
+    or that of one of them. curling: whether a particle that turns by more than half a circle can be a track.
     """
 
     mass: Literal["particle", "pion", "zero"]
-    energy: Literal["combined", "calorimeter"] = "combined"
-    efficiency: dict[Literal["hadron", "electron", "muon"], Efficiency] = Field(min_length=3)
-    momentum: dict[Literal["hadron", "electron", "muon"], Momentum] = Field(min_length=3)
+    energy: Literal["combined", "calorimeter", "tracker"]
+    curling: bool
+    efficiency: dict[Species, Efficiency] = Field(min_length=3)
+    momentum: dict[Species, Momentum] = Field(min_length=3)
     d0_mm: Table
     dz_mm: Table
 

@@ -35,7 +35,7 @@ _BARREN = 200  # batches without a single jet before the request is called impos
 
 _COMMON = (
     *("Print:quiet = on", "Beams:idA = 2212", "Beams:idB = 2212", "Beams:eCM = 13000.", "Tune:pp = 14"),
-    "Random:setSeed = on",
+    *("ParticleDecays:limitTau0 = on", "ParticleDecays:tau0Max = 10.", "Random:setSeed = on"),
 )
 
 

@@ -37,14 +37,14 @@ def detect(true: Mapping[str, Array], card: Card, rng: np.random.Generator) -> d
     """
     if missing := [name for name in _TRUE if name not in true]:
         raise BadInput(f"the true particles lack {missing[0]!r}; expected {', '.join(_TRUE)}")
-    eta, phi = calorimeter_position(true, card)
-    tracks = find_tracks(true, eta, card, rng)
+    eta, phi, turn = calorimeter_position(true, card)
+    tracks = find_tracks(true, eta, turn, card, rng)
     neutrals = []
     for calorimeter, share, flag in zip(
         (card.ecal, card.hcal), energy_fractions(true["pdg"]), ("is_photon", "is_neutral_hadron"), strict=True
     ):
         cells = _fill(calorimeter, true, tracks, share * true["energy"], eta, phi)
-        neutral, scale_K = _flow(calorimeter, cells, card.tracking.energy == "combined", flag, rng)
+        neutral, scale_K = _flow(calorimeter, cells, card.tracking.energy, flag, rng)
         tracks = replace(tracks, pt=tracks.pt * scale_K)
         neutrals.append(neutral)
     parts = [_charged(true, tracks.where(tracks.pt > 0), card, rng), *neutrals]
@@ -66,12 +66,12 @@ class Tracks:
         return Tracks(self.row[kept], self.pt[kept], self.mass[kept], self.resolution[kept])
 
 
-def find_tracks(true: Mapping[str, Array], eta_at_face: Array, card: Card, rng: np.random.Generator) -> Tracks:
+def find_tracks(true: Mapping[str, Array], eta_at_face: Array, turn: Array, card: Card, rng: np.random.Generator) -> Tracks:
     """The tracks of charged particles, with the card's efficiency and resolution at the eta of the calorimeter's face.
 
     There, and not at the production, as in Delphes: low momenta that curl up leave through the endcap.
     """
-    charged = np.flatnonzero(true["charge"] != 0)
+    charged = np.flatnonzero((true["charge"] != 0) & (card.tracking.curling | (turn < np.pi)))
     pt, eta = np.hypot(true["px"][charged], true["py"][charged]), eta_at_face[charged]
     kind = _species(true["pdg"][charged])
     efficiency, resolution = np.zeros(len(pt)), np.zeros(len(pt))
@@ -98,7 +98,7 @@ def energy_fractions(pdg: Array) -> tuple[NDArray[np.float64], NDArray[np.float6
 def _species(pdg: Array) -> NDArray[np.int64]:
     """Index in SPECIES: which tables a charged particle obeys."""
     code = np.abs(pdg)
-    return (code == 11) + 2 * (code == 13)
+    return np.select([code == 11, code == 13], [1, 2], 0)
 
 
 def _mass(true: Mapping[str, Array], row: Array, kind: Array, card: Card) -> NDArray[np.float64]:
@@ -161,7 +161,7 @@ def _fill(
     energy_K = np.sqrt(tracks.pt[inside] ** 2 * (1 + sinh**2) + tracks.mass[inside] ** 2)
 
     def summed(weight: Array, cell: Array = cell_D) -> NDArray[np.float64]:
-        return np.bincount(cell, weight, minlength=len(key))
+        return np.bincount(cell, weight.astype(np.float64), minlength=len(key))
 
     hard = np.ones(len(key))
     if "vertex" in true:
@@ -179,7 +179,7 @@ def _fill(
 
 
 def _flow(
-    calorimeter: Calorimeter, cells: _Cells, combined: bool, flag: str, rng: np.random.Generator
+    calorimeter: Calorimeter, cells: _Cells, energy: str, flag: str, rng: np.random.Generator
 ) -> tuple[dict[str, Array], NDArray[np.float64]]:
     """The neutral particles of one calorimeter, and the factor on each track's pT."""
     event, inner, outer, left, width = _place(calorimeter, cells.key)
@@ -191,7 +191,8 @@ def _flow(
     variance = sigma**2 + cells.variance
     neutral = (excess > calorimeter.threshold_gev) & (excess > calorimeter.significance * np.sqrt(variance))
     both = np.flatnonzero(~neutral & (cells.track > 0) & (variance > 0))
-    share = cells.variance[both] / variance[both] if combined else 1.0  # of the calorimeter in the best estimate
+    # The share of the calorimeter in the tracks' energy.
+    share = {"combined": cells.variance[both] / variance[both], "calorimeter": 1.0, "tracker": 0.0}[energy]
     scale = np.ones(len(cells.key) + 1)  # the last one is for tracks in no cell
     scale[both] = 1 + share * (measured[both] / cells.track[both] - 1)
     kept = np.flatnonzero(neutral)

@@ -57,7 +57,7 @@ def missing_momentum(
     visible true particles, which with nothing lost is the sum of the invisible ones.
     """
     visible = ~np.isin(np.abs(true["pdg"]), INVISIBLE)
-    found = {}
+    found: dict[str, NDArray[np.float64]] = {}
     for name, source, factor in (("met", seen, weight), ("true_met", true, visible)):
         x, y = (-np.bincount(source["event"], source[p] * factor, minlength=n_events) for p in ("px", "py"))
         found |= {name: np.hypot(x, y), f"{name}_phi": np.arctan2(y, x)}

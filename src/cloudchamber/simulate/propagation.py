@@ -14,8 +14,8 @@ from cloudchamber.simulate.card import Card
 Array = NDArray[Any]
 
 
-def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, Array]:
-    """eta and phi, seen from the origin, where particles meet the calorimeter's face: on helices if they are charged.
+def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, Array, Array]:
+    """eta and phi, seen from the origin, where particles meet the calorimeter's face, and by how much they turned [rad].
 
     A particle that does not reach the barrel (in 3.8 T: pT below 0.74 GeV) turns on until it reaches an endcap. One that is
     made behind the face has eta infinite: no part of the detector sees it.
@@ -37,11 +37,13 @@ def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, 
     arc = np.minimum(arc, endcap)
     outside = (squared > card.radius_m**2) | (np.abs(z) > card.half_length_m)
     x, y, z = x + arc * u, y + arc * v, z + arc * slope
-    turned = phi - arc[bent] / radius
-    x[bent], y[bent] = x_c - radius * np.sin(turned), y_c + radius * np.cos(turned)
+    turned = np.zeros(len(pt))
+    turned[bent] = arc[bent] / radius
+    there = phi - turned[bent]
+    x[bent], y[bent] = x_c - radius * np.sin(there), y_c + radius * np.cos(there)
     eta = np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-9))
     eta[outside] = np.inf
-    return eta, np.arctan2(y, x)
+    return eta, np.arctan2(y, x), np.abs(turned)
 
 
 def impact_parameters(true: Mapping[str, Array], card: Card) -> tuple[Array, Array, Array]:

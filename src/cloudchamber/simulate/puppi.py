@@ -1,6 +1,6 @@
-"""Pile-up: minimum-bias collisions laid over a hard one, and PUPPI weights that take it out again (arXiv:1407.6013)."""
+"""PUPPI: weights that take pile-up out of reconstructed events, particle by particle (arXiv:1407.6013)."""
 
-# T true particle, S reconstructed particle, N event, V pile-up vertex
+# S reconstructed particle, N event
 
 from __future__ import annotations
 
@@ -11,60 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from cloudchamber.errors import BadInput
 from cloudchamber.events import kinematics
 from cloudchamber.simulate.card import Card
 from cloudchamber.simulate.objects import neighbours
 
 Array = NDArray[Any]
 
-SPREAD = 53.0  # mm, rms of the luminous region along the beams; Delphes, CMS cards with pile-up
 _SHELL = (0.02, 0.3)  # Delta R from and to which neighbours count; arXiv:1407.6013 section 2
 _LEAST_WEIGHT = 0.1  # arXiv:1407.6013 section 2: smaller ones become 0, and so do momenta below the next two numbers
 _LEAST_PT = (0.1, 0.007)  # GeV, GeV per pile-up vertex
-
-
-def overlay(
-    hard: Mapping[str, Array],
-    pool: Mapping[str, Array],
-    mean: float,
-    n_events: int,
-    rng: np.random.Generator,
-    spread: float = SPREAD,
-) -> dict[str, Array]:
-    """True particles of `n_events` hard collisions with Poisson(mean) others of the pool laid over each of them.
-
-    hard, pool: records as `detect` takes them; the pool's event numbers name its collisions. Each one that is drawn (with
-    replacement) is turned around the beams at random and moved along them, for two vertices that differ by sqrt(2) spread
-    [mm]. Returns the columns of `hard`, ordered by event, and vertex: 0 for the hard collision, then 1, 2, ... Raises
-    BadInput for a pool without collisions or with other columns.
-    """
-    if not len(pool["event"]) or set(pool) - {"vertex"} < set(hard) - {"vertex"}:
-        raise BadInput(
-            f"the pool has {len(pool['event'])} particles with {', '.join(pool)}, expected some with {', '.join(hard)}"
-        )
-    order = np.argsort(pool["event"], kind="stable")
-    _, first, size = np.unique(pool["event"][order], return_index=True, return_counts=True)
-    number_N = rng.poisson(mean, n_events)
-    event_V = np.repeat(np.arange(n_events), number_N)
-    drawn = rng.integers(len(size), size=len(event_V))
-    start = np.cumsum(size[drawn]) - size[drawn]
-    vertex_T = np.repeat(np.arange(len(event_V)), size[drawn])
-    row = order[np.repeat(first[drawn] - start, size[drawn]) + np.arange(len(vertex_T))]
-    added = {name: pool[name][row] for name in hard if name != "vertex"}
-    turn = rng.uniform(-np.pi, np.pi, len(event_V))[vertex_T]
-    for x, y in (("px", "py"), ("vx", "vy")):
-        added[x], added[y] = (
-            added[x] * np.cos(turn) - added[y] * np.sin(turn),
-            added[x] * np.sin(turn) + added[y] * np.cos(turn),
-        )
-    z_V = rng.normal(0.0, spread, len(event_V)) - rng.normal(0.0, spread, n_events)[event_V]
-    added |= {"vz": added["vz"] + z_V[vertex_T], "event": event_V[vertex_T]}
-    rank_V = 1 + np.arange(len(event_V)) - (np.cumsum(number_N) - number_N)[event_V]
-    added["vertex"] = rank_V[vertex_T]
-    merged = {n: np.concatenate([c, added[n]]) for n, c in {**hard, "vertex": np.zeros(len(hard["event"]), np.int64)}.items()}
-    by_event = np.argsort(merged["event"], kind="stable")
-    return {name: column[by_event] for name, column in merged.items()}
 
 
 def puppi(seen: Mapping[str, Array], n_vertices: Array, card: Card) -> NDArray[np.float64]:
