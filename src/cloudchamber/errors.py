@@ -23,7 +23,7 @@ class MissingColumn(BadFile):
 
 
 class BadCard(CloudchamberError):
-    """A YAML card does not describe a file that can be read."""
+    """A YAML card does not describe a file that can be read, or a detector."""
 
 
 class BadSchema(CloudchamberError):

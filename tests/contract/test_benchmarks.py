@@ -18,7 +18,7 @@ PEERS = all(importlib.util.find_spec(name) for name in ("omnilearned", "weaver")
 @pytest.fixture
 def module(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    names = ("record", "timing", "jets", "inputs", "peers", "ours", "quality", "few_labels", "damage", "small_files", "fuzz")
+    names = [path.stem for path in FOLDER.glob("*.py")]
     yield importlib.import_module
     for name in names:
         sys.modules.pop(name, None)
@@ -167,3 +167,29 @@ def test_script_runs_and_writes_its_record(name, tmp_path):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["detector", "jetclass_match"])
+def test_a_script_about_simulation_runs_and_writes_its_record(name, tmp_path):
+    pytest.importorskip("pythia8mc")
+    pytest.importorskip("fastjet")
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]
+
+
+def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is_found(module):
+    detector = module("detector")
+    numbers = {"eta": (1.0, 2.0), "pt_gev": (1.0, 10.0), "value": ((0.5, 0.9), (0.2, 0.3))}
+    numbers |= {"falls_above_gev": 100.0, "falls_per_gev": 0.01}
+    pt, eta = np.array([0.5, 5.0, 50.0, 200.0, 5.0, 5.0]), np.array([0.0, -0.5, 0.5, 1.5, 1.5, 2.5])
+    assert detector.table(numbers, pt, eta) == pytest.approx([0.0, 0.5, 0.9, 0.3 / np.e, 0.2, 0.0])
+    cell = {"significance": 2.0, "threshold_gev": 0.5}
+    assert detector.noise_border(cell, 1.0, 0.0, 2.25, 0.0) == pytest.approx(9.0)  # E = 2 * 1.5 sqrt(E)
+    assert detector.noise_border(cell, 1.0, 0.0, 0.01, 0.0) == pytest.approx(0.5)
+    pulls = detector.Pulls()
+    detector.binomial(pulls, "right", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.9))
+    detector.binomial(pulls, "wrong", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.95))
+    assert pulls.p_values()["right"] == pytest.approx(1.0)
+    assert pulls.p_values()["wrong"] < 1e-9

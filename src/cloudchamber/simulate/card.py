@@ -1,111 +1,255 @@
-"""Detector cards: the public numbers that describe a detector, as data."""
+"""Detector cards: the public numbers that describe a detector, as YAML. Shipped ones go by name, a user's own by path."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cloudchamber.errors import BadCard, nearest
+from cloudchamber.recipe import MAX_BYTES, PlainLoader
 
 Array = NDArray[Any]
 
-HADRON, ELECTRON, MUON = 0, 1, 2  # the order of a card's tables
+Species = Literal["hadron", "electron", "muon"]  # of charged particles
+SPECIES: tuple[Species, ...] = get_args(Species)
+DEFAULT = "v0_1"  # of the shipped weights' jets
+_FOLDER = Path(__file__).parent / "cards"
 
 
-@dataclass(frozen=True)
-class Calorimeter:
-    """Cells and energy resolution of one calorimeter.
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    edges: cell borders in abs(eta), from 0; cells: number of cells in phi of each row between two edges.
-    ranges: (upper abs(eta), (base, curvature, centre), noise, stochastic, constant), with
-    sigma(E) = (base + curvature (abs(eta) - centre)^2) sqrt((constant E)^2 + stochastic^2 E + noise^2) [GeV].
+
+class Table(_Document):
+    """A number by abs(eta) and pT: one row up to each border `eta`, one column from each border `pt_gev` on.
+
+    0 beyond the last eta and at or below the first pT. Above `falls_above_gev` times exp((falls_above - pT) falls_per).
     """
 
-    edges: tuple[float, ...]
-    cells: tuple[int, ...]
-    ranges: tuple[tuple[float, tuple[float, float, float], float, float, float], ...]
-    threshold: float  # GeV
-    significance: float = 2.0
+    eta: tuple[float, ...]
+    pt_gev: tuple[float, ...]
+    value: tuple[tuple[float, ...], ...]
+    falls_above_gev: float = 0.0
+    falls_per_gev: float = Field(0.0, ge=0)
 
-    def resolution(self, energy: Array, eta: Array) -> NDArray[np.float64]:
-        """sigma(E) [GeV] at `energy` [GeV] and `eta`; 0 beyond the last range."""
-        distance, sigma, lower = np.abs(eta), np.zeros(np.shape(energy)), 0.0
-        for upper, (base, curvature, centre), noise, stochastic, constant in self.ranges:
-            scale = base + curvature * (distance - centre) ** 2
-            here = (distance >= lower) & (distance < upper)
-            sigma = np.where(here, scale * np.sqrt((constant * energy) ** 2 + stochastic**2 * energy + noise**2), sigma)
-            lower = upper
-        return sigma
+    def at(self, pt: Array, eta: Array) -> NDArray[np.float64]:
+        """The number for each pT [GeV] and eta."""
+        padded = np.zeros((len(self.eta) + 1, len(self.pt_gev) + 1))
+        padded[:-1, 1:] = self.value
+        found: NDArray[np.float64] = padded[np.searchsorted(self.eta, np.abs(eta)), np.searchsorted(self.pt_gev, pt)]
+        if self.falls_per_gev:
+            found = found * np.exp(-self.falls_per_gev * np.maximum(pt - self.falls_above_gev, 0.0))
+        return found
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        _rising("eta", self.eta)
+        _rising("pt_gev", self.pt_gev)
+        if len(self.value) != len(self.eta) or any(len(row) != len(self.pt_gev) for row in self.value):
+            sizes = ", ".join(str(len(row)) for row in self.value)
+            raise ValueError(f"value has rows of {sizes}, expected {len(self.eta)} rows (eta) of {len(self.pt_gev)} (pt_gev)")
+        if min(map(min, self.value)) < 0:
+            raise ValueError("value holds a negative number")
+        return self
 
 
-@dataclass(frozen=True)
-class Card:
-    """The numbers of one detector. Efficiency and resolution tables are by species (hadron, electron, muon).
+class Efficiency(Table):
+    """A table of probabilities."""
 
-    efficiency: (eta rows, pT columns); pT columns begin at `efficiency_pt` of the species [GeV].
-    momentum: (eta rows, (a, c)): sigma(pT)/pT = sqrt(a^2 + (c pT)^2).
-    d0_barrel, d0_endcap, dz_barrel: impact-parameter resolution, (pT [GeV]), (sigma [mm]), interpolated in log-log.
+    @model_validator(mode="after")
+    def _probability(self) -> Self:
+        if max(map(max, self.value)) > 1:
+            raise ValueError(f"value holds {max(map(max, self.value))}, expected probabilities of at most 1")
+        return self
+
+
+class Momentum(_Document):
+    """sigma(pT)/pT = sqrt(constant^2 + (slope pT)^2), at most 1, in rows up to each border of abs(eta)."""
+
+    eta: tuple[float, ...]
+    constant: tuple[float, ...]
+    slope_per_gev: tuple[float, ...]
+
+    def at(self, pt: Array, eta: Array) -> NDArray[np.float64]:
+        """sigma(pT)/pT for each pT [GeV] and eta; beyond the last border as in the last row."""
+        row = np.minimum(np.searchsorted(self.eta, np.abs(eta)), len(self.eta) - 1)
+        sigma = np.hypot(np.asarray(self.constant)[row], np.asarray(self.slope_per_gev)[row] * pt)
+        return np.asarray(np.minimum(sigma, 1.0))
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        _rising("eta", self.eta)
+        if not len(self.eta) == len(self.constant) == len(self.slope_per_gev):
+            raise ValueError(f"eta, constant and slope_per_gev need the same number of entries, expected {len(self.eta)}")
+        if min(*self.constant, *self.slope_per_gev) < 0:
+            raise ValueError("constant or slope_per_gev is negative")
+        return self
+
+
+class Tracking(_Document):
+    """Tracker: efficiency and momentum by species, impact parameters [mm], and the mass that a track is given.
+
+    energy: of tracks without a significant excess of their cell: the best estimate of tracker and calorimeter (`combined`),
+    or that of one of them. curling: whether a particle that turns by more than half a circle can be a track.
     """
 
+    mass: Literal["particle", "pion", "zero"]
+    energy: Literal["combined", "calorimeter", "tracker"]
+    curling: bool
+    efficiency: dict[Species, Efficiency] = Field(min_length=3)
+    momentum: dict[Species, Momentum] = Field(min_length=3)
+    d0_mm: Table
+    dz_mm: Table
+
+
+class Cells(_Document):
+    """Rows of cells: every interval up to a border of abs(eta) in `split` equal rows of `phi` cells."""
+
+    eta: tuple[float, ...]
+    split: int = Field(1, ge=1, le=1000)
+    phi: int = Field(ge=1, le=10_000)
+
+
+class Resolution(_Document):
+    """sigma(E) = (base + curvature (abs(eta) - centre)^2) sqrt((constant E)^2 + stochastic^2 E + noise^2) up to `eta`."""
+
+    eta: float = Field(gt=0)
+    constant: float = Field(0.0, ge=0)
+    stochastic: float = Field(0.0, ge=0)  # GeV^(1/2)
+    noise_gev: float = Field(0.0, ge=0)
+    base: float = 1.0
+    curvature: float = 0.0
+    centre: float = 0.0
+
+
+class Calorimeter(_Document):
+    """Cells, resolution, and what a signal must exceed: an energy and a multiple of its resolution."""
+
+    cells: tuple[Cells, ...] = Field(min_length=1)
+    resolution: tuple[Resolution, ...] = Field(min_length=1)
+    threshold_gev: float = Field(ge=0)
+    significance: float = Field(ge=0)
+
+    def sigma(self, energy: Array, eta: Array) -> NDArray[np.float64]:
+        """Resolution [GeV] at `energy` [GeV] and `eta`; 0 beyond the last range."""
+        distance = np.abs(eta)
+        borders = [r.eta for r in self.resolution]
+        numbers = [(r.base, r.curvature, r.centre, r.constant**2, r.stochastic**2, r.noise_gev**2) for r in self.resolution]
+        row = np.searchsorted(borders, distance)
+        base, curvature, centre, square, linear, flat = np.array([*numbers, (0.0,) * 6])[row].T
+        scale = base + curvature * (distance - centre) ** 2
+        return np.asarray(scale * np.sqrt((square * energy + linear) * energy + flat))
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _rising("cells.eta", [border for cells in self.cells for border in cells.eta])
+        _rising("resolution.eta", [r.eta for r in self.resolution])
+        return self
+
+
+class Identification(_Document):
+    """Probability that a reconstructed photon, electron or muon is called one."""
+
+    photon: Efficiency
+    electron: Efficiency
+    muon: Efficiency
+
+
+class Isolation(_Document):
+    """Isolated: the pT within `radius`, of particles above `min_pt_gev`, is at most so many times the particle's own."""
+
+    radius: float = Field(gt=0)
+    min_pt_gev: float = Field(ge=0)
+    leptons: bool  # whether electrons and muons count among the others
+    max_photon: float = Field(ge=0)
+    max_electron: float = Field(ge=0)
+    max_muon: float = Field(ge=0)
+
+
+class Card(_Document):
+    """The numbers of one detector. extends: a shipped card that gives every entry that is not here."""
+
+    version: Literal[1] = 1
+    extends: str | None = None
     name: str
-    radius: float  # m, of the calorimeter's inner face
-    half_length: float  # m
-    field: float  # T, along z
-    efficiency_eta: tuple[float, ...]
-    efficiency_pt: tuple[tuple[float, ...], ...]
-    efficiency: tuple[tuple[tuple[float, ...], ...], ...]
-    momentum_eta: tuple[float, ...]
-    momentum: tuple[tuple[tuple[float, float], ...], ...]
-    d0_barrel: tuple[tuple[float, ...], tuple[float, ...]]
-    d0_endcap: tuple[tuple[float, ...], tuple[float, ...]]
-    dz_barrel: tuple[tuple[float, ...], tuple[float, ...]]
-    impact_eta: tuple[float, float]  # barrel tables below, endcap tables above, linear between
+    citation: tuple[str, ...] = ()
+    notes: str = ""
+    radius_m: float = Field(gt=0)  # of the calorimeter's inner face
+    half_length_m: float = Field(gt=0)
+    field_t: float = Field(ge=0)  # along z
+    tracking: Tracking
     ecal: Calorimeter
     hcal: Calorimeter
+    identification: Identification
+    isolation: Isolation
 
 
-_ECAL_EDGES = (*(i * 0.0174 for i in range(171)), *(2.958 + i * 0.175 for i in range(1, 12)), 5.0)
-_HCAL_EDGES = (
-    *(i * 0.087 for i in range(20)),
-    *(1.74, 1.83, 1.93, 2.043, 2.172, 2.322, 2.5, 2.65, 2.868, 2.95, 3.125, 3.3, 3.475, 3.65, 3.825, 4.0, 4.175, 4.35),
-    *(4.525, 4.7, 5.0),
-)
+def shipped() -> tuple[str, ...]:
+    """Names of the cards in the package."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
-# Numbers: Delphes CMS card (arXiv:1307.6346) as used for JetClass (arXiv:2202.03772); impact parameters: CMS tracking,
-# arXiv:1405.6569 figure 15.
-CMS = Card(
-    name="CMS-like",
-    radius=1.29,
-    half_length=3.0,
-    field=3.8,
-    efficiency_eta=(1.5, 2.5),
-    efficiency_pt=((0.1, 1.0), (0.1, 1.0, 100.0), (0.1, 1.0)),
-    efficiency=(((0.70, 0.95), (0.60, 0.85)), ((0.73, 0.95, 0.99), (0.50, 0.83, 0.90)), ((0.75, 0.99), (0.70, 0.98))),
-    momentum_eta=(0.5, 1.5, 2.5),
-    momentum=(
-        ((0.06, 1.3e-3), (0.10, 1.7e-3), (0.25, 3.1e-3)),
-        ((0.03, 1.3e-3), (0.05, 1.7e-3), (0.15, 3.1e-3)),
-        ((0.01, 1.0e-4), (0.015, 1.5e-4), (0.025, 3.5e-4)),
-    ),
-    d0_barrel=((0.2, 0.5, 1, 2, 5, 10, 20, 50, 100), (0.354, 0.173, 0.0753, 0.052, 0.028, 0.0191, 0.0143, 0.011, 0.0105)),
-    d0_endcap=((0.2, 1, 2, 5, 10, 20, 100), (0.697, 0.1557, 0.091, 0.0425, 0.0256, 0.0196, 0.013)),
-    dz_barrel=((0.2, 1, 5, 10, 50, 100), (0.369, 0.1113, 0.0484, 0.0382, 0.0316, 0.0283)),
-    impact_eta=(0.9, 1.4),
-    ecal=Calorimeter(
-        edges=_ECAL_EDGES,
-        cells=(360,) * 170 + (36,) * 12,
-        ranges=(
-            (1.5, (1.0, 0.64, 0.0), 0.40, 0.11, 0.008),
-            (2.5, (2.16, 5.6, 2.0), 0.40, 0.11, 0.008),
-            (5.0, (1.0, 0.0, 0.0), 0.0, 2.08, 0.107),
-        ),
-        threshold=0.5,
-    ),
-    hcal=Calorimeter(
-        edges=_HCAL_EDGES,
-        cells=(72,) * 19 + (36,) * 18 + (18,) * 3,
-        ranges=((3.0, (1.0, 0.0, 0.0), 0.0, 1.5, 0.05), (5.0, (1.0, 0.0, 0.0), 0.0, 2.7, 0.13)),
-        threshold=1.0,
-    ),
-)
+
+@cache
+def load(card: str | Path = DEFAULT) -> Card:
+    """A shipped card by name, or the card in a YAML file.
+
+    Raises BadCard that names the file, the place, and what was expected.
+    """
+    path = _FOLDER / f"{card}.yaml" if str(card) in shipped() else Path(card)
+    if not path.is_file():
+        known = shipped()
+        raise BadCard(f"no detector card {str(card)!r}: neither a file nor shipped. Nearest: {nearest(str(card), known)}")
+    try:
+        return Card.model_validate(_entries(path))
+    except ValidationError as error:
+        raise BadCard(f"{path}: " + "; ".join(_explain(dict(e)) for e in error.errors()[:3])) from error
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    """What a file says, over what the card that it extends says."""
+    if path.stat().st_size > MAX_BYTES:
+        raise BadCard(f"{path}: larger than {MAX_BYTES} bytes; a detector card is two pages of YAML")
+    try:
+        content = yaml.load(path.read_text(), Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadCard(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise BadCard(f"{path}: holds {type(content).__name__}, expected entries like `name: ...`, `field_t: 3.8`")
+    parent = content.get("extends")
+    if parent is None:
+        return content
+    if parent not in shipped() or parent == path.stem:
+        raise BadCard(f"{path}: extends {parent!r}, expected a shipped card. Nearest: {nearest(str(parent), shipped())}")
+    return _overlaid(_entries(_FOLDER / f"{parent}.yaml"), content)
+
+
+def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {k: _overlaid(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
+    return {**below, **above, **both}
+
+
+def _explain(error: dict[str, Any]) -> str:
+    place = ".".join(map(str, error["loc"])) or "card"
+    if error["type"] == "extra_forbidden":
+        model: Any = Card
+        for step in error["loc"][:-1]:
+            model = model.model_fields[step].annotation if step in getattr(model, "model_fields", {}) else None
+        known = getattr(model, "model_fields", {})
+        return f"{place} is not an entry" + (f". Nearest: {nearest(str(error['loc'][-1]), known)}" if known else "")
+    got = error["input"] if isinstance(error["input"], (str, int, float)) else type(error["input"]).__name__
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place}: got {got!r}, expected: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _rising(name: str, borders: Sequence[float]) -> None:
+    if not borders or borders[0] <= 0 or any(a >= b for a, b in pairwise(borders)):
+        raise ValueError(f"{name} must be positive and rising, got {list(borders)}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cloudchamber.errors import CloudchamberError, missing_extra
 from cloudchamber.events import kinematics
 from cloudchamber.events.clustering import Jets, cluster
-from cloudchamber.simulate.card import CMS, Card
+from cloudchamber.simulate.card import Card, load
 from cloudchamber.simulate.detector import NO_TRACK, detect
 from cloudchamber.simulate.scenarios import Scenario
 
@@ -52,11 +52,12 @@ class JetBatch:
 
 
 def generate(
-    scenario: Scenario, seeds: tuple[int, int], *, mpi: bool, pt_range: tuple[float, float], card: Card = CMS
+    scenario: Scenario, seeds: tuple[int, int], *, mpi: bool, pt_range: tuple[float, float], card: Card | None = None
 ) -> Iterator[JetBatch]:
     """Endless batches of matched jets, the same for the same two seeds (Pythia's, NumPy's).
 
     pt_range: GeV, of the reconstructed jet. mpi: multiparton interactions; four times slower with them.
+    card: of the detector; None for the default one.
     Raises MissingExtra without Pythia or FastJet; CloudchamberError if Pythia refuses a setting or no jet comes.
     """
     pythia = start_pythia(scenario, seeds[0], mpi=mpi, pt_range=pt_range)
@@ -64,7 +65,7 @@ def generate(
     barren = 0
     for turn in cycle(scenario.turns):
         _apply(pythia, turn)
-        jets = _select(_record(pythia), scenario, pt_range, card, rng)
+        jets = _select(_record(pythia), scenario, pt_range, card or load(), rng)
         barren = 0 if len(jets) else barren + 1
         if barren == _BARREN:
             raise CloudchamberError(

@@ -1,10 +1,12 @@
 """A parametric detector: true particles in, reconstructed tracks, photons and neutral hadrons out. NumPy only."""
 
-# T true particle, K track, C calorimeter cell (tower), R row of cells at one eta, S reconstructed particle
+# T true particle, K track, D deposit in a calorimeter, C cell with deposits, R row of cells, S reconstructed particle
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,190 +14,246 @@ from numpy.typing import NDArray
 
 from cloudchamber.errors import BadInput
 from cloudchamber.events import kinematics
-from cloudchamber.simulate.card import ELECTRON, HADRON, MUON, Calorimeter, Card
+from cloudchamber.simulate.card import SPECIES, Calorimeter, Card
+from cloudchamber.simulate.propagation import calorimeter_position, impact_parameters
 
 Array = NDArray[Any]
 
 NO_TRACK = ("d0", "d0_err", "dz", "dz_err")  # NaN for neutral particles
+INVISIBLE = (12, 14, 16, 1000022, 1000023, 1000025, 1000035, 1000045)  # neutrinos and neutralinos, as in Delphes' cards
+PION_MASS = 0.13957  # GeV, Particle Data Group 2024
 _TRUE = ("event", "px", "py", "pz", "energy", "pdg", "charge", "vx", "vy", "vz")
 
 
 def detect(true: Mapping[str, Array], card: Card, rng: np.random.Generator) -> dict[str, Array]:
     """What the detector reconstructs of stable particles: one flat array per column, ordered by event.
 
-    true: flat (T,) arrays event, px, py, pz, energy [GeV], pdg, charge, and the production vertex vx, vy, vz [mm].
-    Neutrinos leave nothing. Returns event, px, py, pz, energy [GeV], charge, the five flags of kinematics.FLAGS,
-    and d0, d0_err, dz, dz_err [mm], NaN for neutrals. Energy flow: charged particles are tracks with the tracker's
-    momentum; a tower's energy above that of its tracks is a photon (ECAL) or a neutral hadron (HCAL).
-    Massless everywhere. Raises BadInput if a column is missing.
+    true: flat (T,) arrays event, px, py, pz, energy [GeV], pdg, charge, and the production vertex vx, vy, vz [mm]; with
+    pile-up also `vertex`, 0 for the hard collision. Returns event, px, py, pz, energy [GeV], charge, the five flags of
+    kinematics.FLAGS, d0, d0_err, dz, dz_err [mm] (NaN for neutrals), vertex (-1 for neutrals) and hard, the share of the
+    energy that is from vertex 0. Energy flow as in Delphes (arXiv:1307.6346, module SimpleCalorimeter): a cell's energy
+    that exceeds its tracks' significantly is a photon (ECAL) or a neutral hadron (HCAL), without mass; without such an
+    excess its tracks are scaled to the best estimate of both. Raises BadInput if a column is missing.
     """
     if missing := [name for name in _TRUE if name not in true]:
         raise BadInput(f"the true particles lack {missing[0]!r}; expected {', '.join(_TRUE)}")
-    pt, eta, _ = kinematics.pt_eta_phi(true["px"], true["py"], true["pz"])
-    kind = species(true["pdg"])
-    *where, curls = calorimeter_position(true, card)
-    tracked = (true["charge"] != 0) & ~curls & (rng.random(len(pt)) < track_efficiency(card, kind, pt, eta))
-    resolution_K = track_resolution(card, kind[tracked], pt[tracked], eta[tracked])
-    track = _tracks({k: v[tracked] for k, v in true.items()}, resolution_K, card, rng)
-    energy_T, sigma_T = np.zeros_like(pt), np.zeros_like(pt)
-    energy_T[tracked], sigma_T[tracked] = track["energy"], track["energy"] * resolution_K
-    parts = [track]
-    for calorimeter, fraction, flag in zip(
+    eta, phi, turn = calorimeter_position(true, card)
+    tracks = find_tracks(true, eta, turn, card, rng)
+    neutrals = []
+    for calorimeter, share, flag in zip(
         (card.ecal, card.hcal), energy_fractions(true["pdg"]), ("is_photon", "is_neutral_hadron"), strict=True
     ):
-        hit = fraction > 0
-        deposits = (true["event"], *where, fraction * true["energy"], fraction * energy_T, fraction * sigma_T)
-        parts.append(_excess(calorimeter, tuple(d[hit] for d in deposits), flag, rng))
-    merged = {name: np.concatenate([part[name] for part in parts]) for name in track}
-    order = np.argsort(merged["event"], kind="stable")
-    return {name: column[order] for name, column in merged.items()}
+        cells = _fill(calorimeter, true, tracks, share * true["energy"], eta, phi)
+        neutral, scale_K = _flow(calorimeter, cells, card.tracking.energy, flag, rng)
+        tracks = replace(tracks, pt=tracks.pt * scale_K)
+        neutrals.append(neutral)
+    parts = [_charged(true, tracks.where(tracks.pt > 0), card, rng), *neutrals]
+    order = np.argsort(np.concatenate([part["event"] for part in parts]), kind="stable")
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
 
 
-def species(pdg: Array) -> NDArray[np.int64]:
-    """HADRON, ELECTRON or MUON: which tables a charged particle obeys."""
-    code = np.abs(pdg)
-    return np.select([code == 11, code == 13], [ELECTRON, MUON], HADRON)
+@dataclass(frozen=True)
+class Tracks:
+    """Tracks: row (K,) in the true particles, their pT [GeV], mass [GeV] and relative resolution of pT."""
+
+    row: NDArray[np.int64]
+    pt: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    resolution: NDArray[np.float64]
+
+    def where(self, kept: NDArray[np.bool_]) -> Tracks:
+        """Some of the tracks."""
+        return Tracks(self.row[kept], self.pt[kept], self.mass[kept], self.resolution[kept])
 
 
-def track_efficiency(card: Card, kind: Array, pt: Array, eta: Array) -> NDArray[np.float64]:
-    """Probability that a charged particle is a track; 0 below the first pT [GeV] or beyond the last abs(eta)."""
-    row = np.searchsorted(card.efficiency_eta, np.abs(eta))
-    value = np.zeros(np.shape(pt))
-    for this, (starts, table) in enumerate(zip(card.efficiency_pt, card.efficiency, strict=True)):
-        padded = np.zeros((len(table) + 1, len(starts) + 1))
-        padded[:-1, 1:] = table
-        value = np.where(kind == this, padded[row, np.searchsorted(starts, pt)], value)
-    return value
+def find_tracks(true: Mapping[str, Array], eta_at_face: Array, turn: Array, card: Card, rng: np.random.Generator) -> Tracks:
+    """The tracks of charged particles, with the card's efficiency and resolution at the eta of the calorimeter's face.
 
-
-def track_resolution(card: Card, kind: Array, pt: Array, eta: Array) -> NDArray[np.float64]:
-    """sigma(pT)/pT of a track."""
-    row = np.minimum(np.searchsorted(card.momentum_eta, np.abs(eta)), len(card.momentum_eta) - 1)
-    constant, slope = np.moveaxis(np.asarray(card.momentum)[kind, row], -1, 0)
-    return np.asarray(np.hypot(constant, slope * pt))
-
-
-def impact_resolution(card: Card, pt: Array, eta: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """sigma(d0) and sigma(dz) [mm]. The endcap's dz, which has no table, degrades as its d0 does."""
-    log_pt = np.log(pt)
-    barrel, endcap, dz = (
-        np.exp(np.interp(log_pt, np.log(table[0]), np.log(table[1])))
-        for table in (card.d0_barrel, card.d0_endcap, card.dz_barrel)
-    )
-    share = np.clip((np.abs(eta) - card.impact_eta[0]) / (card.impact_eta[1] - card.impact_eta[0]), 0.0, 1.0)
-    d0 = (1 - share) * barrel + share * endcap
-    return d0, dz * d0 / barrel
-
-
-def impact_parameters(true: Mapping[str, Array]) -> tuple[Array, Array]:
-    """d0 and dz [mm] of straight lines through the production vertices, with respect to the origin."""
-    pt = np.hypot(true["px"], true["py"])
-    d0 = (true["vx"] * true["py"] - true["vy"] * true["px"]) / pt
-    dz = true["vz"] - (true["vx"] * true["px"] + true["vy"] * true["py"]) / pt * true["pz"] / pt
-    return d0, dz
+    There, and not at the production, as in Delphes: low momenta that curl up leave through the endcap.
+    """
+    charged = np.flatnonzero((true["charge"] != 0) & (card.tracking.curling | (turn < np.pi)))
+    pt, eta = np.hypot(true["px"][charged], true["py"][charged]), eta_at_face[charged]
+    kind = _species(true["pdg"][charged])
+    efficiency, resolution = np.zeros(len(pt)), np.zeros(len(pt))
+    for i, name in enumerate(SPECIES):
+        mine = kind == i
+        efficiency[mine] = card.tracking.efficiency[name].at(pt[mine], eta[mine])
+        resolution[mine] = card.tracking.momentum[name].at(pt[mine], eta[mine])
+    seen = rng.random(len(pt)) < efficiency
+    row, resolution = charged[seen], resolution[seen]
+    return Tracks(row, _lognormal(pt[seen], resolution * pt[seen], rng), _mass(true, row, kind[seen], card), resolution)
 
 
 def energy_fractions(pdg: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of a particle's energy that the ECAL and the HCAL see."""
+    """Shares of a particle's energy that the ECAL and the HCAL see, as in the Delphes cards."""
     code = np.abs(pdg)
-    showers = np.isin(code, (11, 22, 111))
-    strange = np.isin(code, (310, 3122))  # K0S and Lambda decay inside: a part is pi0
-    unseen = np.isin(code, (12, 13, 14, 16))
-    ecal = np.select([showers, strange], [1.0, 0.3], 0.0)
-    return ecal, np.where(unseen, 0.0, 1.0 - ecal)
+    ecal = np.zeros(len(code))
+    ecal[(code == 11) | (code == 22) | (code == 111)] = 1.0
+    ecal[(code == 310) | (code == 3122)] = 0.3  # K0S and Lambda decay inside: a part is pi0
+    hcal = 1.0 - ecal
+    hcal[(code == 13) | np.isin(code, INVISIBLE)] = 0.0
+    return ecal, hcal
 
 
-def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """eta and phi where a particle from the origin meets the calorimeter's face, and whether it curls up before.
-
-    A particle that turns back towards the beam line before the face (in 3.8 T: pT below 0.74 GeV in the barrel) is no
-    track: JetClass has hardly any charged particle below that.
-    """
-    pt, eta, phi = kinematics.pt_eta_phi(true["px"], true["py"], true["pz"])
-    curvature = 0.299792458 * card.field * true["charge"] / np.maximum(pt, 1e-9)  # 1/m; c in m/ns turns T into GeV/m
-    reach = card.radius * np.abs(curvature) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        barrel = np.where(reach < 1, np.where(reach > 0, 2 * np.arcsin(reach) / np.abs(curvature), card.radius), np.inf)
-        endcap = card.half_length * pt / np.maximum(np.abs(true["pz"]), 1e-9)
-        arc = np.minimum(barrel, endcap)  # m, in the transverse plane
-        turn = curvature * arc / 2
-        chord = np.where(turn == 0, arc, np.abs(2 * np.sin(turn) / curvature))
-    backwards = np.sin(np.abs(turn)) < 0
-    eta_at_face = np.where(turn == 0, eta, np.arcsinh(arc * np.sinh(eta) / np.maximum(chord, 1e-9)))
-    return eta_at_face, kinematics.wrap(phi - turn + np.pi * backwards), np.abs(turn) > np.pi / 2
+def _species(pdg: Array) -> NDArray[np.int64]:
+    """Index in SPECIES: which tables a charged particle obeys."""
+    code = np.abs(pdg)
+    return np.select([code == 11, code == 13], [1, 2], 0)
 
 
-def _tracks(true: Mapping[str, Array], resolution: Array, card: Card, rng: np.random.Generator) -> dict[str, Array]:
-    pt, eta, phi = kinematics.pt_eta_phi(true["px"], true["py"], true["pz"])
-    d0, dz = impact_parameters(true)
-    d0_err, dz_err = impact_resolution(card, pt, eta)
+def _mass(true: Mapping[str, Array], row: Array, kind: Array, card: Card) -> NDArray[np.float64]:
+    if card.tracking.mass == "zero":
+        return np.zeros(len(row))
+    momentum = np.stack([true[name][row] for name in ("px", "py", "pz")])
+    own = np.sqrt(np.maximum(true["energy"][row] ** 2 - (momentum**2).sum(axis=0), 0.0))
+    return np.where((kind == 0) & (card.tracking.mass == "pion"), PION_MASS, own)
+
+
+def _charged(true: Mapping[str, Array], tracks: Tracks, card: Card, rng: np.random.Generator) -> dict[str, Array]:
+    particle = {name: true[name][tracks.row] for name in _TRUE}
+    true_pt, eta, _ = kinematics.pt_eta_phi(particle["px"], particle["py"], particle["pz"])
+    d0, dz, phi = impact_parameters(particle, card)
+    d0_err, dz_err = (
+        table.at(np.maximum(true_pt, np.nextafter(table.pt_gev[0], np.inf)), np.minimum(np.abs(eta), table.eta[-1]))
+        for table in (card.tracking.d0_mm, card.tracking.dz_mm)
+    )
+    vertex = true["vertex"][tracks.row] if "vertex" in true else np.zeros(len(true_pt), dtype=np.int64)
     return {
-        "event": true["event"],
-        **kinematics.momenta(_lognormal(pt, resolution * pt, rng), eta, phi),
-        "charge": true["charge"].astype(np.float64),
-        **kinematics.flags_from_pdg(true["pdg"], true["charge"]),
-        "d0": rng.normal(d0, d0_err),
+        "event": particle["event"],
+        **kinematics.momenta(tracks.pt, eta, phi, tracks.mass),
+        "charge": particle["charge"].astype(np.float64),
+        **kinematics.flags_from_pdg(particle["pdg"], particle["charge"]),
+        "d0": d0 + d0_err * rng.standard_normal(len(d0)),
         "d0_err": d0_err,
-        "dz": rng.normal(dz, dz_err),
+        "dz": dz + dz_err * rng.standard_normal(len(dz)),
         "dz_err": dz_err,
+        "vertex": vertex,
+        "hard": (vertex == 0).astype(np.float64),
     }
 
 
-def _excess(calorimeter: Calorimeter, deposits: tuple[Array, ...], flag: str, rng: np.random.Generator) -> dict[str, Array]:
-    """The neutral particles of one calorimeter: towers whose energy exceeds that of their tracks."""
-    event, eta, phi, energy, track_energy, track_sigma = deposits
-    key, inside = _tower(calorimeter, event, eta, phi)
-    key_C, index = np.unique(key, return_inverse=True)
-    sums = (np.bincount(index, w[inside], minlength=len(key_C)) for w in (energy, track_energy, track_sigma**2))
-    energy_C, track_C, variance_C = sums
-    event_C, inner_C, outer_C, phi_C, width_C = _place(calorimeter, key_C)
-    centre_C = (inner_C + outer_C) / 2
-    energy_C = _lognormal(energy_C, calorimeter.resolution(energy_C, centre_C), rng)
-    sigma_C = calorimeter.resolution(energy_C, centre_C)
-    seen = (energy_C > calorimeter.threshold) & (energy_C > calorimeter.significance * sigma_C)
-    excess_C = np.where(seen, energy_C, 0.0) - track_C
-    kept = (excess_C > calorimeter.threshold) & (excess_C > calorimeter.significance * np.sqrt(sigma_C**2 + variance_C))
+@dataclass(frozen=True)
+class _Cells:
+    """Cells with a deposit: key (C,), true energy, energy of their tracks and its variance [GeV]; cell_K -1 is none.
+
+    hard: share of the energy without a track that is from vertex 0.
+    """
+
+    key: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    track: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    hard: NDArray[np.float64]
+    cell_K: NDArray[np.int64]
+
+
+def _fill(
+    calorimeter: Calorimeter, true: Mapping[str, Array], tracks: Tracks, energy_T: Array, eta: Array, phi: Array
+) -> _Cells:
+    """Collect deposits and tracks by cell. A track is in the cell of its particle; none if that leaves no energy here."""
+    deposits = np.flatnonzero((energy_T > 0) & (np.abs(eta) < calorimeter.cells[-1].eta[-1]))
+    key, cell_D = np.unique(_key(calorimeter, true["event"][deposits], eta[deposits], phi[deposits]), return_inverse=True)
+    cell_T = np.full(len(eta), -1)
+    cell_T[deposits] = cell_D
+    cell_K = cell_T[tracks.row]
+    inside = cell_K >= 0
+    sinh = true["pz"][tracks.row[inside]] / np.hypot(true["px"][tracks.row[inside]], true["py"][tracks.row[inside]])
+    energy_K = np.sqrt(tracks.pt[inside] ** 2 * (1 + sinh**2) + tracks.mass[inside] ** 2)
+
+    def summed(weight: Array, cell: Array = cell_D) -> NDArray[np.float64]:
+        return np.bincount(cell, weight.astype(np.float64), minlength=len(key))
+
+    hard = np.ones(len(key))
+    if "vertex" in true:
+        untracked = energy_T.copy()
+        untracked[tracks.row] *= 1e-9  # a cell of tracks alone takes their share
+        hard = summed(untracked[deposits] * (true["vertex"][deposits] == 0)) / summed(untracked[deposits])
+    return _Cells(
+        key=key,
+        energy=summed(energy_T[deposits]),
+        track=summed(energy_K, cell_K[inside]),
+        variance=summed((energy_K * tracks.resolution[inside]) ** 2, cell_K[inside]),
+        hard=hard,
+        cell_K=cell_K,
+    )
+
+
+def _flow(
+    calorimeter: Calorimeter, cells: _Cells, energy: str, flag: str, rng: np.random.Generator
+) -> tuple[dict[str, Array], NDArray[np.float64]]:
+    """The neutral particles of one calorimeter, and the factor on each track's pT."""
+    event, inner, outer, left, width = _place(calorimeter, cells.key)
+    centre = (inner + outer) / 2
+    measured = _lognormal(cells.energy, calorimeter.sigma(cells.energy, centre), rng)
+    sigma = calorimeter.sigma(measured, centre)
+    measured[(measured < calorimeter.threshold_gev) | (measured < calorimeter.significance * sigma)] = 0.0
+    excess = measured - cells.track
+    variance = sigma**2 + cells.variance
+    neutral = (excess > calorimeter.threshold_gev) & (excess > calorimeter.significance * np.sqrt(variance))
+    both = np.flatnonzero(~neutral & (cells.track > 0) & (variance > 0))
+    # The share of the calorimeter in the tracks' energy.
+    share = {"combined": cells.variance[both] / variance[both], "calorimeter": 1.0, "tracker": 0.0}[energy]
+    scale = np.ones(len(cells.key) + 1)  # the last one is for tracks in no cell
+    scale[both] = 1 + share * (measured[both] / cells.track[both] - 1)
+    kept = np.flatnonzero(neutral)
     # Uniform within the cell: a fixed centre would print the grid into every jet.
-    eta_S = inner_C[kept] + (outer_C - inner_C)[kept] * rng.random(int(kept.sum()))
-    phi_S = phi_C[kept] + width_C[kept] * rng.random(int(kept.sum()))
-    zero, absent = np.zeros(len(eta_S)), np.full(len(eta_S), np.nan)
-    return {
-        "event": event_C[kept],
-        **kinematics.momenta(excess_C[kept] / np.cosh(eta_S), eta_S, phi_S),
+    eta_S = inner[kept] + (outer - inner)[kept] * rng.random(len(kept))
+    phi_S = left[kept] + width[kept] * rng.random(len(kept))
+    zero, absent = np.zeros(len(kept)), np.full(len(kept), np.nan)
+    found = {
+        "event": event[kept],
+        **kinematics.momenta(excess[kept] / np.cosh(eta_S), eta_S, phi_S),
         "charge": zero,
         **{name: zero + (name == flag) for name in kinematics.FLAGS},
         **dict.fromkeys(NO_TRACK, absent),
+        "vertex": np.full(len(kept), -1),
+        "hard": cells.hard[kept],
     }
+    return found, scale[cells.cell_K]
 
 
-def _tower(calorimeter: Calorimeter, event: Array, eta: Array, phi: Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """One number per tower for each deposit, (event, row, column) packed, and which deposits are in the calorimeter."""
-    edges, cells = _rows(calorimeter)
-    inside = np.abs(eta) < edges[-1]
-    row = np.searchsorted(edges, eta[inside], side="right") - 1
-    column = np.minimum(((phi[inside] + np.pi) / (2 * np.pi) * cells[row]).astype(np.int64), cells[row] - 1)
-    return (event[inside] * len(cells) + row) * cells.max() + column, inside
+@dataclass(frozen=True)
+class _Grid:
+    """Rows of cells from one end to the other: R + 1 borders in eta, cells in phi, and the number of cells before a row."""
+
+    edges: NDArray[np.float64]
+    phi: NDArray[np.int64]
+    before: NDArray[np.int64]
+
+
+@cache
+def _grid(calorimeter: Calorimeter) -> _Grid:
+    edges, phi = [0.0], []
+    for cells in calorimeter.cells:
+        for border in cells.eta:
+            edges += np.linspace(edges[-1], border, cells.split + 1)[1:].tolist()
+            phi += [cells.phi] * cells.split
+    both = np.array([*phi[::-1], *phi])
+    return _Grid(np.array([-e for e in edges[:0:-1]] + edges), both, np.concatenate([[0], np.cumsum(both)]))
+
+
+def _key(calorimeter: Calorimeter, event: Array, eta: Array, phi: Array) -> NDArray[np.int64]:
+    """One number per cell and event of deposits inside the calorimeter."""
+    grid = _grid(calorimeter)
+    row = np.searchsorted(grid.edges, eta, side="right") - 1
+    column = ((phi + np.pi) / (2 * np.pi) * grid.phi[row]).astype(np.int64)
+    found: NDArray[np.int64] = event * grid.before[-1] + grid.before[row] + np.minimum(column, grid.phi[row] - 1)
+    return found
 
 
 def _place(calorimeter: Calorimeter, key_C: NDArray[np.int64]) -> tuple[Array, ...]:
-    """Of each tower: the event, the eta borders towards and away from 0, the lower phi border and the width in phi."""
-    edges, cells = _rows(calorimeter)
-    row, column = key_C // cells.max() % len(cells), key_C % cells.max()
-    lower, upper = edges[row], edges[row + 1]
+    """Of each cell: the event, the eta borders towards and away from 0, the lower phi border and the width in phi."""
+    grid = _grid(calorimeter)
+    event, cell = np.divmod(key_C, grid.before[-1])
+    row = np.searchsorted(grid.before, cell, side="right") - 1
+    lower, upper, width = grid.edges[row], grid.edges[row + 1], 2 * np.pi / grid.phi[row]
     inner, outer = np.where(lower < 0, upper, lower), np.where(lower < 0, lower, upper)
-    width = 2 * np.pi / cells[row]
-    return key_C // (cells.max() * len(cells)), inner, outer, column * width - np.pi, width
-
-
-def _rows(calorimeter: Calorimeter) -> tuple[Array, Array]:
-    """The eta borders from one end to the other, and the number of cells in phi of each row between them."""
-    edges, cells = np.asarray(calorimeter.edges), np.asarray(calorimeter.cells)
-    return np.concatenate([-edges[:0:-1], edges]), np.concatenate([cells[::-1], cells])
+    return event, inner, outer, (cell - grid.before[row]) * width - np.pi, width
 
 
 def _lognormal(mean: Array, sigma: Array, rng: np.random.Generator) -> Array:
     """Log-normal values with this mean and width: never negative, Gaussian where sigma << mean."""
-    spread = np.divide(sigma, mean, out=np.zeros(np.shape(mean)), where=mean > 0)  # a tower that only a muon crossed has 0
+    spread = np.divide(sigma, mean, out=np.zeros(np.shape(mean)), where=mean > 0)
     width = np.sqrt(np.log1p(spread**2))
     drawn: Array = mean * np.exp(width * rng.standard_normal(np.shape(mean)) - width**2 / 2)
     return drawn
