@@ -1,8 +1,9 @@
 """Data: readers, cards, the store and what training reads. Everything is checked here, at the border, once."""
 
+from cloudchamber.data.build import build
 from cloudchamber.data.convert import convert
 from cloudchamber.data.export import export
 from cloudchamber.data.inspect import describe
 from cloudchamber.data.reading import read, recognise
 
-__all__ = ["convert", "describe", "export", "read", "recognise"]
+__all__ = ["build", "convert", "describe", "export", "read", "recognise"]
