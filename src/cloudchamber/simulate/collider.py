@@ -18,7 +18,7 @@ from cloudchamber.events.clustering import Jets, cluster
 from cloudchamber.simulate.card import Card
 from cloudchamber.simulate.detector import NO_TRACK, detect
 from cloudchamber.simulate.pileup import overlaid
-from cloudchamber.simulate.pythia import BATCH, NEUTRINOS, Record, collisions, other_seed, rows
+from cloudchamber.simulate.pythia import BATCH, NEUTRINOS, Record, collisions, pythia_seed, rows
 from cloudchamber.simulate.resimulation import hard_processes, replayed
 from cloudchamber.simulate.scenario import Class, Scenario
 
@@ -69,7 +69,7 @@ def _records(views: tuple[View, ...], index: int, kind: Class, seeds: tuple[int,
         records = collisions(scenario, kind, seeds[0])
     else:
         hard = hard_processes(views[0].scenario, kind, seeds[0])  # every view makes the same ones: they cost next to nothing
-        records = replayed(scenario, kind, hard, other_seed(seeds[0], index + 1))
+        records = replayed(scenario, kind, hard, pythia_seed(seeds[0] + index + 1))
     return overlaid(records, scenario, seeds, index) if scenario.pileup else records
 
 
@@ -87,16 +87,8 @@ class _Groups:
     columns: Columns
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """What is kept of a batch. key: (R,), equal for the same origin of the same event; below 0 for no origin."""
-
-    cloud: Cloud
-    key: Array
-
-
-def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, schema: Schema) -> _Kept:
-    """The groups that fit, as events of a cloud with their particles by falling pT."""
+def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, schema: Schema) -> tuple[Cloud, Array]:
+    """The groups that fit as events of a cloud, particles by falling pT; and a key of each, equal for the same origin."""
     seen = detect(record.stable, view.card, rng)
     groups = (_jets if view.scenario.output == "jets" else _events)(record, seen, view.scenario, kind)
     kept = np.flatnonzero(groups.fits)
@@ -112,7 +104,7 @@ def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, sch
         schema,
     )
     origin = groups.origin[kept]
-    return _Kept(cloud, np.where(origin < 0, -1, record.number[groups.event[kept]] * _PLACES + origin))
+    return cloud, np.where(origin < 0, -1, record.number[groups.event[kept]] * _PLACES + origin)
 
 
 def _jets(record: Record, seen: Columns, scenario: Scenario, kind: Class) -> _Groups:
@@ -155,12 +147,12 @@ def _events(record: Record, seen: Columns, scenario: Scenario, _: Class) -> _Gro
     return _Groups(seen["event"], event, fits, np.zeros_like(event), missing)
 
 
-def _side_by_side(kept: list[_Kept]) -> Cloud:
+def _side_by_side(kept: list[tuple[Cloud, Array]]) -> Cloud:
     """What all views keep, the views of each one after the other."""
     if len(kept) == 1:
-        return kept[0].cloud
-    common = reduce(np.intersect1d, [one.key[one.key >= 0] for one in kept])
-    parts = [one.cloud[np.array([np.flatnonzero(one.key == key)[0] for key in common])] for one in kept]
+        return kept[0][0]
+    common = reduce(np.intersect1d, [key[key >= 0] for _, key in kept])
+    parts = [cloud[np.array([np.flatnonzero(key == wanted)[0] for wanted in common])] for cloud, key in kept]
     return concatenate(parts)[np.arange(len(common) * len(kept)).reshape(len(kept), -1).T.ravel()]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cloudchamber.simulate.pythia import BATCH, Array, Record, Run, other_seed, rows
+from cloudchamber.simulate.pythia import BATCH, Array, Record, Run, pythia_seed, rows
 from cloudchamber.simulate.scenario import Class, Scenario
 
 POOL = 10 * BATCH  # soft collisions that are made for a chunk and drawn from
@@ -24,7 +24,7 @@ def overlaid(records: Iterator[Record], scenario: Scenario, seeds: tuple[int, in
     """
     rng = np.random.default_rng([seeds[1], view, 1])
     alone = scenario.model_copy(update={"settings": (), "jets": None, "mpi": True})
-    pool = Run(alone, _SOFT, other_seed(seeds[0], 1000 + view)).record(POOL)
+    pool = Run(alone, _SOFT, pythia_seed(seeds[0] + 1000 + view)).record(POOL)
     counts = np.bincount(pool.stable["event"], minlength=pool.n_events)
     first = np.cumsum(counts) - counts
     for record in records:

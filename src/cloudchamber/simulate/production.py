@@ -17,7 +17,7 @@ from cloudchamber.events.clustering import fastjet_module
 from cloudchamber.recipe import plain_yaml
 from cloudchamber.simulate.card import CMS, Card
 from cloudchamber.simulate.collider import View, generate
-from cloudchamber.simulate.pythia import BATCH, pythia_module
+from cloudchamber.simulate.pythia import BATCH, pythia_module, pythia_seed
 from cloudchamber.simulate.scenario import JETCLASS, Scenario, load_scenario
 from cloudchamber.workers import check_stop, cores, executor, in_order
 
@@ -157,31 +157,29 @@ def _schema(production: Production) -> Schema:
     view = production.views[0]
     scenario, jets = view.scenario, view.scenario.jets
     columns = plain_yaml(Path(__file__).with_name("columns.yaml"), BadInput, "listing of columns")
-    groups = {
-        "jets": scenario.output == "jets",
-        "collision": True,
-        "pileup": scenario.pileup,
-        "views": len(production.views) > 1,
-    }
-    labels = [Label(**label) for name, there in groups.items() if there for label in columns["labels"][name]]
+    known, is_jets = columns["labels"], scenario.output == "jets"
+    label = {"name": "label", "classes": production.classes, "description": "what was simulated"}
+    groups = [*(["jets"] if is_jets else []), "collision", *(["views"] if len(production.views) > 1 else [])]
+    labels = [label, *(one for group in groups for one in known[group])]
     what = f" {scenario.name}" if scenario.name != JETCLASS else ""
     energy = f"{scenario.ecm:g} GeV" if scenario.ecm else f"{scenario.energies} GeV"
-    selection = (
-        f"anti-kt R = {jets.radius:g}, pT {jets.pt[0]:g}-{jets.pt[1]:g} GeV, abs(eta) < {jets.max_eta:g}; " if jets else ""
-    )
+    size = f"anti-kt R = {jets.radius:g}, pT {jets.pt[0]:g}-{jets.pt[1]:g} GeV, abs(eta) < {jets.max_eta:g}; " if jets else ""
     return Schema(
         dataset=f"cloudchamber simulation{what}",
-        frame="jet" if scenario.output == "jets" else "collider",
+        frame="jet" if is_jets else "collider",
         features=tuple(Feature(**feature) for feature in columns["features"]),
-        columns=tuple(Feature(**column) for column in columns["columns"] if scenario.output == "events"),
-        labels=(Label(name="label", classes=production.classes, description="what was simulated"), *labels),
+        columns=() if is_jets else tuple(Feature(**column) for column in columns["columns"]),
+        labels=(
+            Label(name="label", classes=production.classes, description="what was simulated"),
+            *(Label(**lb) for lb in labels),
+        ),
         simulated=True,
         licence=scenario.licence,
         citation=tuple(scenario.citation.values()),
         notes=(
             f"{scenario.description}. Pythia 8, beams {scenario.beams[0]} and {scenario.beams[1]}, {energy}, tune "
             f"{scenario.tune or 'default'}, MPI {'on' if scenario.mpi else 'off'}, pile-up {scenario.pileup:g}; parametric "
-            f"{view.card.name} detector; {selection}seed {production.seed}, {CHUNK} a chunk, {BATCH} a batch. {scenario.notes}"
+            f"{view.card.name} detector; {size}seed {production.seed}, {CHUNK} a chunk, {BATCH} a batch. {scenario.notes}"
         ).rstrip(),
     )
 
@@ -199,8 +197,7 @@ def _chunk(production: Production, number: int, chunk: int) -> Cloud:
     name, schema, n_views = production.classes[number], production.schema, len(production.views)
     bare = schema.model_copy(update={"labels": tuple(lb for lb in schema.labels if lb.name not in ("label", "pair", "view"))})
     digest = hashlib.sha256(f"{production.seed}/{name}/{chunk}".encode()).digest()
-    # Pythia's seed (1 to 900,000,000; 0 would mean the clock) and NumPy's.
-    seeds = 1 + int.from_bytes(digest[:8], "big") % 899_999_999, int.from_bytes(digest[8:24], "big")
+    seeds = pythia_seed(int.from_bytes(digest[:8], "big")), int.from_bytes(digest[8:24], "big")
     parts: list[Cloud] = []
     rows = _rows(production, number, chunk)
     for part in generate(production.views, name, seeds, bare):
@@ -208,9 +205,9 @@ def _chunk(production: Production, number: int, chunk: int) -> Cloud:
         parts.append(part)
         if sum(map(len, parts)) >= rows:
             break
-    own = {"label": np.full(rows, number, dtype=np.int64)}
+    own: dict[str, Any] = {"label": np.full(rows, number, dtype=np.int64)}
     if n_views > 1:
-        row = np.arange(rows)
+        row = np.arange(rows, dtype=np.float64)
         own |= {"pair": (chunk * CHUNK + row // n_views) * len(production.classes) + number, "view": row % n_views}
     return concatenate(parts)[:rows].with_columns(schema, **own)
 

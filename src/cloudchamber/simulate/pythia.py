@@ -36,7 +36,8 @@ class Record:
     stable: the visible stable particles, as `detector.detect` wants them, ordered by event. hard: the outgoing partons of
     the hard process and the decay products of its resonances, neutrinos among them; `ancestor` is the row of the particle
     above them that the class asks for, -1 if there is none, `place` their number in the event. truth: (E,) pt_hat, m_hat
-    [GeV], x1, x2, process (NaN if it is soft). number: (E,) which of the events asked for these are: Pythia gives up on a few.
+    [GeV], x1, x2, process (NaN if it is soft), n_pileup. number: (E,) which of the events asked for these are: Pythia
+    gives up on a few.
     """
 
     n_events: int
@@ -96,7 +97,7 @@ class Run:
         codes, self._watch.codes = self._watch.codes, {}
         process = np.array([codes.get(key, np.nan) for key in zip(x1.tolist(), x2.tolist(), strict=True)], dtype=np.float64)
         pt_hat, m_hat = np.sqrt(np.asarray(info.pT2Hat)), np.asarray(info.mHat)
-        return {"pt_hat": pt_hat, "m_hat": m_hat, "x1": x1, "x2": x2, "process": process}
+        return {"pt_hat": pt_hat, "m_hat": m_hat, "x1": x1, "x2": x2, "process": process, "n_pileup": np.zeros(len(x1))}
 
 
 def collisions(scenario: Scenario, kind: Class, seed: int) -> Iterator[Record]:
@@ -107,9 +108,9 @@ def collisions(scenario: Scenario, kind: Class, seed: int) -> Iterator[Record]:
         yield run.record()
 
 
-def other_seed(seed: int, step: int) -> int:
-    """Another seed within Pythia's range, 1 to 900,000,000; 0 would mean the clock."""
-    return 1 + (seed + step) % 899_999_999
+def pythia_seed(number: int) -> int:
+    """A seed within Pythia's range, 1 to 900,000,000; 0 would mean the clock."""
+    return 1 + number % 899_999_999
 
 
 def pythia_module() -> Any:
