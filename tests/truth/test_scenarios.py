@@ -7,6 +7,7 @@ from cloudchamber.events import kinematics
 from cloudchamber.events.clustering import leading_jets
 from cloudchamber.simulate import load_scenario, pythia, simulate
 from cloudchamber.simulate.pileup import overlaid
+from cloudchamber.simulate.resimulation import hard_processes, replayed
 
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
@@ -101,6 +102,19 @@ def test_w_and_z_events_have_the_leptons_and_the_missing_momentum_of_their_decay
     transverse = np.sqrt(2 * pt[one] * cloud.events["met"][event[one]] * (1 - np.cos(dphi)))
     assert 45 < np.median(transverse) < 80
     assert (transverse < 110).mean() > 0.85
+
+
+@pytest.mark.parametrize(("scenario", "name"), [("jetclass", "Zqq"), ("hera", "neutral_current")])
+def test_a_hard_process_that_is_showered_again_gives_events_like_direct_ones(scenario, name):
+    chosen = load_scenario(scenario).changed({}, mpi=False)
+    kind = chosen.classes[name]
+    again = next(replayed(chosen, kind, hard_processes(chosen, kind, 12), 13))
+    direct = next(pythia.collisions(chosen, kind, 11))
+    counts = [np.bincount(e.stable["event"], minlength=e.n_events) for e in (again, direct)]
+    error = np.sqrt(sum(c.var() / len(c) for c in counts))
+    assert counts[0].mean() == pytest.approx(counts[1].mean(), abs=3.5 * error)
+    sums = [[np.median(total) for total in totals(e.stable, e.n_events)] for e in (again, direct)]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-6, abs=1e-6)  # the beams' momentum, in the laboratory
 
 
 def test_hera_events_conserve_momentum_and_have_the_asked_momentum_transfer():

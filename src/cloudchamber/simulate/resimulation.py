@@ -12,9 +12,7 @@ from cloudchamber.simulate.scenario import Class, Scenario
 
 _HARD_ONLY = ("PartonLevel:all = off", "HadronLevel:all = off")
 # The hard process is taken as it was, to the last digit.
-_AS_GIVEN = (
-    *("Beams:frameType = 5", "LesHouches:setQuarkMass = 0", "LesHouches:setLeptonMass = 0", "LesHouches:matchInOut = off"),
-)
+_AS_GIVEN = ("Beams:frameType = 5", *(f"LesHouches:{name} = 0" for name in ("setQuarkMass", "setLeptonMass", "matchInOut")))
 _FIRST = 3  # in Pythia's record the two incoming partons follow the system and the beams; here, lines count from 1
 
 

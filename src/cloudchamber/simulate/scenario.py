@@ -16,13 +16,10 @@ FOLDER = Path(__file__).with_name("scenarios")
 JETCLASS = "jetclass"  # the scenario whose classes may be named alone
 PROTON = 2212
 
-# A setting is `Group:name = value` or `code:name = value`. Values have neither slash nor brace, and these groups are not for
+# A setting is `Group:name = value` or `code:name = value`. Values have neither slash nor brace, and some groups are not for
 # a scenario: with them Pythia reads files and loads libraries, or draws other random numbers than the seed says.
-_SETTING = re.compile(r"(?P<group>[A-Za-z]\w*\*?|\d+):[\w*():+-]+\s*=\s*[\w.+*\s-]+")
-_OURS = (
-    *("Init", "Main", "Next", "Stat", "Print", "Random", "Beams", "Tune", "HeavyIon"),
-    *("SLHA", "LesHouches", "Merging", "JetMatching", "Alpgen", "Vincia", "Dire"),
-)
+_OURS = r"Init|Main|Next|Stat|Print|Random|Beams|Tune|HeavyIon|SLHA|LesHouches|Merging|JetMatching|Alpgen|Vincia|Dire"
+_SETTING = re.compile(rf"(?!({_OURS}):)([A-Za-z]\w*\*?|\d+):[\w*():+-]+\s*=\s*[\w.+*\s-]+")
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -99,8 +96,7 @@ class Scenario(_Document):
         if unknown := set(_PLACE.findall(setting)) - set(self.parameters):
             name = unknown.pop()
             raise ValueError(f"{setting!r}: no parameter is called {name!r}. Nearest: {nearest(name, self.parameters)}")
-        form = _SETTING.fullmatch(_PLACE.sub("1", setting))
-        if form is None or form["group"] in _OURS:
+        if not _SETTING.fullmatch(_PLACE.sub("1", setting)):
             raise ValueError(f"{setting!r} is not `Group:name = value` of a group that a scenario may set")
 
     def filled(self, settings: tuple[str, ...]) -> tuple[str, ...]:
