@@ -81,6 +81,7 @@ def test_a_users_own_file_is_simulated_with_other_numbers(tmp_path, short):
         ("settings", ["PDF:pSet = ../evil"], "group that a scenario may set"),
         ("settings", ["include = evil.cmnd"], "group that a scenario may set"),
         ("settings", ["Random:seed = 7"], "group that a scenario may set"),
+        ("settings", ["random:SEED = 7"], "group that a scenario may set"),  # Pythia takes either case
         ("settings", ["PhaseSpace:pTHatMin = {lo}"], "Nearest: 'low'"),
         ("classes", {}, "at least 1"),
     ],
