@@ -19,7 +19,7 @@ PROTON = 2212
 # A setting is `Group:name = value` or `code:name = value`. Values have neither slash nor brace, and some groups are not for
 # a scenario: with them Pythia reads files and loads libraries, or draws other random numbers than the seed says.
 _OURS = r"Init|Main|Next|Stat|Print|Random|Beams|Tune|HeavyIon|SLHA|LesHouches|Merging|JetMatching|Alpgen|Vincia|Dire"
-_SETTING = re.compile(rf"(?i)(?!({_OURS}):)([A-Za-z]\w*\*?|\d+):[\w*():+-]+\s*=\s*[\w.+*\s-]+")
+_SETTING = re.compile(rf"(?i)(?!({_OURS}):)([A-Za-z]\w*\*?|\d+):[\w*():+-]+ *= *[\w.+* -]+")
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
