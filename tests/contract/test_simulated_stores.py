@@ -87,7 +87,7 @@ def test_a_large_production_is_cut_into_jobs_of_several_chunks_in_the_order_of_f
     assert sum(job.rows for job in jobs) == 100_700
     assert max(job.rows for job in jobs) == 3 * 500  # 202 chunks, at least 64 jobs
     assert [c for job in jobs for c in job.chunks] == [c for job in planned.jobs(most=1) for c in job.chunks]
-    assert planned.jobs()[0].chunks == ((0, 0), (1, 0), (0, 1))
+    assert planned.jobs()[0].chunks == ((0, 0, 500), (1, 0, 500), (0, 1, 500))
     assert max(len(job.chunks) for job in production.production(["QCD"], 10_000_000).jobs()) == 20
 
 

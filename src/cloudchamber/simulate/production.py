@@ -45,7 +45,7 @@ class Production:
     def jobs(self, most: int = MAX_CHUNKS) -> list[Job]:
         """The work, in the order of the events: chunks that alternate between the classes, at most so many for each job."""
         rounds = range(-(-max(self.n) // CHUNK))
-        chunks = [(c, i) for i in rounds for c in range(len(self.n)) if i * CHUNK < self.n[c]]
+        chunks = [(c, i, min(CHUNK, n - i * CHUNK)) for i in rounds for c, n in enumerate(self.n) if i * CHUNK < n]
         size = min(max(len(chunks) // JOBS, 1), most)
         return [Job(self, tuple(chunks[i : i + size])) for i in range(0, len(chunks), size)]
 
@@ -57,15 +57,15 @@ class Production:
 
 @dataclass(frozen=True)
 class Job:
-    """Chunks, by the numbers of their class and in it: enough for any process to make the same events."""
+    """Chunks, each the number of its class, its number in it, and how many: enough for any process to make the same events."""
 
     production: Production
-    chunks: tuple[tuple[int, int], ...]
+    chunks: tuple[tuple[int, int, int], ...]
 
     @property
     def rows(self) -> int:
         """Jets or events of the job."""
-        return sum(_rows(self.production, *chunk) for chunk in self.chunks)
+        return sum(n for _, _, n in self.chunks) * len(self.production.views)
 
 
 def production(
@@ -169,10 +169,7 @@ def _schema(production: Production) -> Schema:
         frame="jet" if is_jets else "collider",
         features=tuple(Feature(**feature) for feature in columns["features"]),
         columns=() if is_jets else tuple(Feature(**column) for column in columns["columns"]),
-        labels=(
-            Label(name="label", classes=production.classes, description="what was simulated"),
-            *(Label(**lb) for lb in labels),
-        ),
+        labels=tuple(Label(**one) for one in labels),
         simulated=True,
         licence=scenario.licence,
         citation=tuple(scenario.citation.values()),
@@ -192,14 +189,14 @@ def _clouds(jobs: Sequence[Job], workers: int, progress: Callable[[int], None] |
             yield cloud
 
 
-def _chunk(production: Production, number: int, chunk: int) -> Cloud:
+def _chunk(production: Production, number: int, chunk: int, n: int) -> Cloud:
     """A chunk of the class of this number."""
     name, schema, n_views = production.classes[number], production.schema, len(production.views)
     bare = schema.model_copy(update={"labels": tuple(lb for lb in schema.labels if lb.name not in ("label", "pair", "view"))})
     digest = hashlib.sha256(f"{production.seed}/{name}/{chunk}".encode()).digest()
     seeds = pythia_seed(int.from_bytes(digest[:8], "big")), int.from_bytes(digest[8:24], "big")
     parts: list[Cloud] = []
-    rows = _rows(production, number, chunk)
+    rows = n * n_views
     for part in generate(production.views, name, seeds, bare):
         check_stop()
         parts.append(part)
@@ -210,7 +207,3 @@ def _chunk(production: Production, number: int, chunk: int) -> Cloud:
         row = np.arange(rows, dtype=np.float64)
         own |= {"pair": (chunk * CHUNK + row // n_views) * len(production.classes) + number, "view": row % n_views}
     return concatenate(parts)[:rows].with_columns(schema, **own)
-
-
-def _rows(production: Production, number: int, chunk: int) -> int:
-    return min(CHUNK, production.n[number] - chunk * CHUNK) * len(production.views)

@@ -144,7 +144,7 @@ def _machine(scenario: Scenario) -> Iterator[str]:
 
 def _watch(pythia: Any) -> Any:
     """An observer whose `codes` has Pythia's code of the process by the momentum fractions: its batches lack it."""
-    owner = weakref.ref(pythia)  # a cycle with C++ in it is never freed, and every job has a Pythia of its own
+    owner: Any = weakref.ref(pythia)  # a cycle with C++ in it is never freed, and every job has a Pythia of its own
 
     class Watch(pythia_module().UserHooks):  # type: ignore[misc]
         def __init__(self) -> None:
