@@ -14,8 +14,8 @@ pytest.importorskip("fastjet")
 
 
 def record(scenario, name, n, seed=5, **numbers):
-    """n collisions before any detector."""
-    scenario = load_scenario(scenario).changed(numbers)
+    """n collisions before any detector, without multiparton interactions."""
+    scenario = load_scenario(scenario).changed(numbers, mpi=False)
     return pythia.Run(scenario, scenario.classes[name], seed).record(n)
 
 
