@@ -103,7 +103,7 @@ def test_the_verb_takes_a_scenario_its_classes_numbers_and_views(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["herra"], "no class of the scenario 'jetclass' is called 'herra'"),
+        (["herra"], "Nearest: 'hera'"),
         (["hera", "neutral"], "Nearest: 'neutral_current'"),
         (["hera", "--set", "q2=1"], "Nearest: 'q2_min'"),
         (["hera", "--set", "q2_min"], "expected NAME=NUMBER"),

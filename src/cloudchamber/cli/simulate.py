@@ -11,7 +11,7 @@ import typer
 from cloudchamber.cli.progress import counting_bar
 from cloudchamber.data import build
 from cloudchamber.data.store import Store
-from cloudchamber.errors import BadInput
+from cloudchamber.errors import BadInput, nearest
 from cloudchamber.simulate import production
 from cloudchamber.simulate.scenario import JETCLASS, load_scenario, scenario_names
 from cloudchamber.workers import cores
@@ -128,11 +128,14 @@ def simulate_into(
 
 def _asked(what: Sequence[str], n: int) -> tuple[str, dict[str, int]]:
     """The scenario, and jets or events by class: `QCD` stands for n of them, `QCD:500` for 500."""
-    first = what[0]
-    named = first in scenario_names() or Path(first).suffix in (".yaml", ".yml")
+    first, names = what[0], scenario_names()
+    named = first in names or Path(first).suffix in (".yaml", ".yml")
     scenario, classes = (first, what[1:]) if named else (JETCLASS, what)
+    own = load_scenario(scenario).classes
+    if not named and first.partition(":")[0] not in own:
+        raise BadInput(f"no scenario or class is called {first!r}. Nearest: {nearest(first, [*names, *own])}. See --list.")
     counts: dict[str, int] = {}
-    for one in classes or list(load_scenario(scenario).classes):
+    for one in classes or list(own):
         name, colon, number = one.partition(":")
         if colon and not number.isdigit():
             raise BadInput(f"{one!r}: expected CLASS or CLASS:NUMBER, such as QCD:500")
