@@ -26,6 +26,10 @@ class BadCard(CloudchamberError):
     """A YAML card does not describe a file that can be read, or a detector."""
 
 
+class BadScenario(CloudchamberError):
+    """A YAML scenario does not describe collisions that can be simulated."""
+
+
 class BadSchema(CloudchamberError):
     """Events and their schema disagree."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cloudchamber.errors import BadRecipe, nearest
+from cloudchamber.errors import BadRecipe, CloudchamberError, nearest
 
 Adapt = Literal["full", "probe", "scratch"]
 SizeName = Literal["xs", "s", "m", "l"]
@@ -123,17 +123,24 @@ def load(path: Path) -> Recipe:
 
     Raises BadRecipe that names the file, the entry, what was found, and the nearest known name.
     """
-    if not path.is_file():
-        raise BadRecipe(f"{path}: no such recipe file")
-    if path.stat().st_size > MAX_BYTES:
-        raise BadRecipe(f"{path}: larger than {MAX_BYTES} bytes; a recipe is a page of YAML")
+    return make(plain_yaml(path, BadRecipe, "recipe"), str(path))
+
+
+def plain_yaml(path: Path, bad: type[CloudchamberError], what: str) -> dict[str, Any]:
+    """The entries of a page of YAML; raises `bad`, naming the file, if it is none. what: "recipe", "scenario"."""
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise bad(f"{path}: larger than {MAX_BYTES} bytes; a {what} is a page of YAML")
         content = yaml.load(path.read_text(), Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
+    except FileNotFoundError as error:
+        raise bad(f"{path}: no such {what} file") from error
+    except OSError as error:
+        raise bad(f"{path}: cannot be opened ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"{path}: is not YAML: {error}") from error
+        raise bad(f"{path}: is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise BadRecipe(f"{path}: expected a mapping at the top, found {type(content).__name__}")
-    return make(content, str(path))
+        raise bad(f"{path}: expected a mapping at the top, found {type(content).__name__}")
+    return content
 
 
 def make(content: Mapping[str, Any], origin: str = "recipe") -> Recipe:
@@ -141,15 +148,16 @@ def make(content: Mapping[str, Any], origin: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise BadRecipe(f"{origin}: {_first(error)}") from error
+        problem = first_problem(error, Recipe, Mixing, Optimisation, TaskSpec)
+        raise BadRecipe(f"{origin}: {problem}") from error
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError, *models: type[BaseModel]) -> str:
+    """The first entry that is wrong; an unknown one with the nearest names among the fields of the models."""
     detail = error.errors()[0]
     place = ".".join(str(p) for p in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        known = (
-            set(Recipe.model_fields) | set(Mixing.model_fields) | set(Optimisation.model_fields) | set(TaskSpec.model_fields)
-        )
+        known = dict.fromkeys(name for model in models for name in model.model_fields)
         return f"unknown entry {place!r}. Nearest: {nearest(str(detail['loc'][-1]), known)}."
-    return f"entry {place!r}: {detail['msg']}, found {detail.get('input')!r}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"entry {place!r}: {message}, found {detail.get('input')!r}" if place else message

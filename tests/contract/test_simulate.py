@@ -10,19 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cloudchamber.data.store import Store
 from cloudchamber.errors import BadInput, CloudchamberError, MissingExtra
 from cloudchamber.events import kinematics
-from cloudchamber.simulate import SCENARIOS, collider, production, simulate, stream
+from cloudchamber.simulate import load_scenario, production, pythia, scenario_names, simulate, stream
 
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
 
 FAST = {"seed": 5, "mpi": False}
+CLASSES = list(load_scenario("jetclass").classes)
 
 
 @pytest.fixture(scope="module")
 def jets():
-    return simulate(list(SCENARIOS), 8, workers=2, **FAST)
+    return simulate(CLASSES, 8, workers=2, **FAST)
 
 
 def equal(a, b):
@@ -34,7 +36,7 @@ def test_jets_depend_neither_on_the_number_of_workers_nor_on_the_other_classes(j
     alone = simulate(["Hqql", "QCD"], 8, workers=1, **FAST)
     for name in ("QCD", "Hqql"):
         mine = alone[alone.labels["label"] == alone.schema.label("label").classes.index(name)]
-        theirs = jets[jets.labels["label"] == list(SCENARIOS).index(name)]
+        theirs = jets[jets.labels["label"] == CLASSES.index(name)]
         assert equal(mine, theirs)
 
 
@@ -44,7 +46,7 @@ def test_another_seed_gives_other_jets():
 
 def test_more_jets_are_appended_in_chunks_that_alternate_between_the_classes(monkeypatch):
     monkeypatch.setattr(production, "CHUNK", 2)
-    monkeypatch.setattr(collider, "BATCH", 10)
+    monkeypatch.setattr(pythia, "BATCH", 10)
     done = []
     few = simulate(["QCD"], 1, workers=1, **FAST)
     many = simulate(["QCD", "Wqq"], 3, workers=1, progress=done.append, **FAST)
@@ -54,8 +56,8 @@ def test_more_jets_are_appended_in_chunks_that_alternate_between_the_classes(mon
 
 
 def test_every_class_is_there_under_its_name_as_often_as_asked(jets):
-    assert jets.schema.label("label").classes == tuple(SCENARIOS)
-    assert np.bincount(jets.labels["label"]).tolist() == [8] * len(SCENARIOS)
+    assert jets.schema.label("label").classes == tuple(CLASSES)
+    assert np.bincount(jets.labels["label"]).tolist() == [8] * len(CLASSES)
     parton = jets.labels["parton"]
     assert set(parton[jets.labels["label"] != 0]) == {-1}
     assert set(parton[jets.labels["label"] == 0]) >= {0, 1}
@@ -102,6 +104,13 @@ def test_the_package_can_be_called_like_its_function():
         (["QCD"], 0, {}, "n = 0"),
         (["QCD"], 5, {"workers": 0}, "workers = 0"),
         (["QCD"], 5, {"pt_range": (500.0, 400.0)}, "low < high"),
+        ("dijet", 5, {}, "Nearest: 'dijet_search'"),
+        ("dijet_search", {"qdc": 5}, {}, "Nearest: 'qcd'"),
+        ("dijet_search", 5, {"numbers": {"mas": 1000}}, "Nearest: 'mass'"),
+        ("dijet_search", 5, {"numbers": {"tune": 99}}, "'tune'"),
+        ("whole_events", 5, {"pt_range": (500.0, 600.0)}, "no pt_range"),
+        ("lep_z", 5, {"numbers": {"pileup": 10}}, "both beams must be 2212"),
+        (["QCD"], 5, {"views": [{"ecm": 7000}]}, "'ecm' cannot differ"),
     ],
 )
 def test_wrong_arguments_are_told_at_the_call(classes, n, options, says):
@@ -150,7 +159,6 @@ def test_the_verb_writes_a_store_and_refuses_a_folder_that_is_there(tmp_path: Pa
     from typer.testing import CliRunner
 
     from cloudchamber.cli.main import app
-    from cloudchamber.data.store import Store
 
     out = tmp_path / "jets"
     command = ["simulate", "Wqq", "-n", "3", "--workers", "1", "--no-mpi", "--seed", "5", "-o", str(out)]
@@ -168,4 +176,6 @@ def test_the_list_of_classes_shows_settings_and_citations():
 
     result = CliRunner().invoke(app, ["simulate", "--list"], env={"COLUMNS": "120"})
     assert result.exit_code == 0
-    assert all(text in result.output for text in (*SCENARIOS, "HardQCD:all = on", "arXiv:2203.11601"))
+    assert all(text in result.output for text in (*scenario_names(), *CLASSES, "HardQCD:all = on"))
+    for scenario in map(load_scenario, scenario_names()):
+        assert all(text in result.output for text in (*scenario.classes, *scenario.citation.values(), scenario.licence))

@@ -1,21 +1,18 @@
 """Simulated H -> bb jets, with JetClass's detector and decays, against 2000 real ones of JetClass."""
 
 import os
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cloudchamber.events import Cloud, concatenate, kinematics
-from cloudchamber.simulate import describe, scenario
-from cloudchamber.simulate.card import load
-from cloudchamber.simulate.collider import generate
+from cloudchamber.events import kinematics
+from cloudchamber.simulate import simulate
 
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
 SAMPLES = os.environ.get("CLOUDCHAMBER_SAMPLES")
+SCENARIO = Path(__file__).parents[2] / "benchmarks" / "jetclass_hbb.yaml"
 QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
 
 
@@ -29,15 +26,7 @@ def theirs():
 
 @pytest.fixture(scope="module")
 def ours():
-    kind, pt_range = scenario("Hbb"), (500.0, 1000.0)
-    kind = replace(kind, process=(*kind.process, "ParticleDecays:limitTau0 = off", "PhaseSpace:pTHatMin = 350."))
-    schema = describe(["Hbb"], seed=21, mpi=True, pt_range=pt_range)
-    batches = generate(kind, (21, 21), mpi=True, pt_range=pt_range, card=load("jetclass"))
-    clouds = [
-        Cloud.from_flat(b.counts, b.particles, {"label": np.zeros(len(b), np.int64), "parton": b.parton}, schema)
-        for b in islice(batches, 110)
-    ]
-    return concatenate([c for c in clouds if len(c)])  # about 1500 jets
+    return simulate(SCENARIO, 1500, seed=21, detector="jetclass")
 
 
 @pytest.mark.slow

@@ -1,97 +1,170 @@
-"""The verb simulate: classes of jets in, a store out."""
+"""The verb simulate: a scenario in, a store out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cloudchamber.cli.progress import counting_bar
-from cloudchamber.data import store
+from cloudchamber.data import build
 from cloudchamber.data.store import Store
-from cloudchamber.errors import BadInput, BadStore
-from cloudchamber.simulate.production import MPI, PT_RANGE, stream
+from cloudchamber.errors import BadInput, nearest
+from cloudchamber.simulate import production
+from cloudchamber.simulate.card import DEFAULT, shipped
+from cloudchamber.simulate.scenario import JETCLASS, load_scenario, scenario_names
+from cloudchamber.workers import cores
 
 
-def _list_classes(asked: bool) -> None:
+def _list_scenarios(asked: bool) -> None:
     if not asked:
         return
     from rich.console import Console
     from rich.table import Table
 
-    from cloudchamber.simulate.scenarios import CITATIONS, SCENARIOS
-
-    table = Table("class", "what the jet is", "Pythia settings", show_lines=True)
-    for one in SCENARIOS.values():
-        table.add_row(one.name, one.description, "\n".join(one.process))
     console = Console()
-    console.print(table)
-    console.print("To cite:", *(f"  {what}: {identifier}" for what, identifier in CITATIONS.items()), sep="\n", highlight=False)
+    for scenario in map(load_scenario, scenario_names()):
+        beams = f"{scenario.ecm:g} GeV" if scenario.ecm else "{:g} x {:g} GeV".format(*scenario.energies or ())
+        numbers = " ".join(f"{name}={value:g}" for name, value in scenario.numbers.items())
+        kind = "jets" if scenario.output == "jets" else "whole events"
+        table = Table("class", "what it is", "Pythia's settings", show_lines=True, title_justify="left")
+        table.title = f"[bold]{scenario.name}[/]: {scenario.description}"
+        table.caption = (
+            f"{kind}; beams {scenario.beams[0]} and {scenario.beams[1]} at {beams}; MPI {'on' if scenario.mpi else 'off'}"
+        )
+        for name, one in scenario.classes.items():
+            table.add_row(name, one.description, "\n".join((*one.process, *one.settings)))
+        console.print(table)
+        console.print(f"--set: {numbers}\nLicence: {scenario.licence}\nTo cite:", highlight=False)
+        console.print(
+            *(f"  {what}: {identifier}" for what, identifier in scenario.citation.items()), "", sep="\n", highlight=False
+        )
     raise typer.Exit
 
 
 def simulate(  # typer reads the options in this order
-    classes: Annotated[
+    what: Annotated[
         list[str],
-        typer.Argument(metavar="CLASS", help="Classes of jets, such as QCD Hbb; QCD:500 asks for 500 of it. See --list."),
+        typer.Argument(
+            metavar="SCENARIO [CLASS...]",
+            help=f"A scenario or the path of one, then those of its classes that are wanted; classes alone are those of "
+            f"{JETCLASS}, such as QCD Hbb. QCD:500 asks for 500 of it. See --list.",
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The new store's folder.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Jets of each class without a number of its own.")] = 1000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same jets, whatever the number of workers.")] = 0,
+    n: Annotated[int, typer.Option("-n", min=1, help="Jets or events of each class without a number of its own.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same events, whoever does the work.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core without it.")] = None,
-    mpi: Annotated[bool, typer.Option(help="Multiparton interactions; three to four times faster without.")] = MPI,
-    pt_min: Annotated[float, typer.Option(help="Lowest pT of a jet [GeV].")] = PT_RANGE[0],
-    pt_max: Annotated[float, typer.Option(help="Highest pT of a jet [GeV].")] = PT_RANGE[1],
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Work on this dask scheduler's cluster (tcp://host:8786), or on a 'local' one."),
+    ] = None,
+    detector: Annotated[
+        str, typer.Option(metavar="CARD", help=f"The detector: {', '.join(shipped())}, or the path of a card.")
+    ] = DEFAULT,
+    mpi: Annotated[
+        bool | None, typer.Option("--mpi/--no-mpi", help="Multiparton interactions; three to four times faster without.")
+    ] = None,
+    pt_min: Annotated[float | None, typer.Option(help="Lowest pT of a jet [GeV].")] = None,
+    pt_max: Annotated[float | None, typer.Option(help="Highest pT of a jet [GeV].")] = None,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Another number: ecm, tune, pileup, or one of the scenario's."),
+    ] = None,
+    views: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--view",
+            metavar="NAME=VALUE...",
+            help="The same hard processes once more, as 'tune=21 detector=atlas' or 'same'.",
+        ),
+    ] = None,
     show_list: Annotated[  # noqa: ARG001  (its callback does the work)
-        bool, typer.Option("--list", is_eager=True, callback=_list_classes, help="Show the classes and whom to cite.")
+        bool, typer.Option("--list", is_eager=True, callback=_list_scenarios, help="Explain the scenarios, and whom to cite.")
     ] = False,
 ) -> None:
-    """Simulate jets of proton collisions in a CMS-like detector and write them to a store.
+    """Simulate collisions, jets or whole events, as a detector sees them, and write them to a store.
 
-    Pythia 8 makes the collisions and FastJet the anti-kt R = 0.8 jets; the truth names their class.
+    After a kill or Ctrl-C the same command goes on where it was stopped.
     """
-    counts = _counts(classes, n)
-    written = simulate_into(out, list(counts), counts, seed=seed, workers=workers, mpi=mpi, pt_range=(pt_min, pt_max))
-    typer.echo(f"{out}: {len(written):,} simulated jets of {', '.join(counts)}")
+    scenario, counts = _asked(what, n)
+    jets = load_scenario(scenario).jets
+    pt_range = None
+    if pt_min is not None or pt_max is not None:
+        low, high = jets.pt if jets else (0.0, 0.0)
+        pt_range = (low if pt_min is None else pt_min, high if pt_max is None else pt_max)
+    written = simulate_into(
+        out,
+        scenario,
+        counts,
+        workers=workers,
+        cluster=cluster,
+        seed=seed,
+        detector=detector,
+        mpi=mpi,
+        pt_range=pt_range,
+        numbers=_numbers(numbers or ()),
+        views=[_view(view) for view in views or ()],
+    )
+    made = "jets" if written.schema.frame == "jet" else "events"
+    typer.echo(f"{out}: {len(written):,} simulated {made} of {', '.join(counts)}")
 
 
 def simulate_into(
     out: Path,
-    classes: Sequence[str],
+    what: str | Sequence[str],
     n: int | Mapping[str, int],
     *,
-    seed: int,
     workers: int | None = None,
-    mpi: bool = MPI,
-    pt_range: tuple[float, float] = PT_RANGE,
+    cluster: str | None = None,
+    **options: Any,
 ) -> Store:
-    """Simulate into a new store behind a progress bar; the arguments are those of `cloudchamber.simulate`."""
-    if out.exists():  # said now rather than after hours of work
-        raise BadStore(f"{out}: is there already. Give another folder with -o, or remove it yourself.")
-    total = sum(n.values()) if isinstance(n, Mapping) else n * len(classes)
-    asked = {"classes": list(classes), "n": n, "seed": seed, "mpi": mpi, "pt_range": list(pt_range)}
-    done = 0
-    with counting_bar("simulating", "jets") as show:
-
-        def advance(jets: int) -> None:
-            nonlocal done
-            done += jets
-            show(done, total)
-
-        clouds = stream(classes, n, seed=seed, workers=workers, mpi=mpi, pt_range=pt_range, progress=advance)
-        return store.write(out, clouds, provenance={"verb": "simulate", **asked})
+    """Simulate into a new store behind a progress bar; what, n and options are those of `cloudchamber.simulate`."""
+    production.need_packages()
+    planned = production.production(what, n, **options)
+    jobs = planned.jobs()
+    with counting_bar("simulating", "jets" if planned.schema.frame == "jet" else "events") as show:
+        asked = {"verb": "simulate", **planned.asked()}
+        count = min(workers or cores(), len(jobs))
+        return build(out, jobs, production.make, asked=asked, workers=count, cluster=cluster, progress=show)
 
 
-def _counts(asked: Sequence[str], n: int) -> dict[str, int]:
-    """Jets by class: `QCD` stands for n of them, `QCD:500` for 500."""
+def _asked(what: Sequence[str], n: int) -> tuple[str, dict[str, int]]:
+    """The scenario, and jets or events by class: `QCD` stands for n of them, `QCD:500` for 500."""
+    first, names = what[0], scenario_names()
+    named = first in names or Path(first).suffix in (".yaml", ".yml")
+    scenario, classes = (first, what[1:]) if named else (JETCLASS, what)
+    own = load_scenario(scenario).classes
+    if not named and first.partition(":")[0] not in own:
+        raise BadInput(f"no scenario or class is called {first!r}. Nearest: {nearest(first, [*names, *own])}. See --list.")
     counts: dict[str, int] = {}
-    for one in asked:
+    for one in classes or list(own):
         name, colon, number = one.partition(":")
         if colon and not number.isdigit():
             raise BadInput(f"{one!r}: expected CLASS or CLASS:NUMBER, such as QCD:500")
         if name in counts:
             raise BadInput(f"a class is asked twice: {name}")
         counts[name] = int(number) if colon else n
-    return counts
+    return scenario, counts
+
+
+def _view(given: str) -> dict[str, float | str]:
+    """What differs in a view: numbers, and the detector's name."""
+    parts = [] if given == "same" else given.split()
+    detectors = [p for p in parts if p.startswith("detector=")]
+    named = {"detector": detectors[-1].partition("=")[2]} if detectors else {}
+    return {**_numbers([p for p in parts if p not in detectors]), **named}
+
+
+def _numbers(given: Sequence[str]) -> dict[str, float]:
+    """NAME=VALUE by name."""
+    numbers: dict[str, float] = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        try:
+            numbers[name] = float(value)
+        except ValueError as error:
+            raise BadInput(f"{one!r}: expected NAME=NUMBER, such as tune=21") from error
+    return numbers

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
-
+from cloudchamber.data.build import AHEAD, Made, Parents, made_in_order
 from cloudchamber.data.reading import Files, opened, paths_of
-from cloudchamber.data.store import SHARD_EVENTS, Part, Store, write_manifest, write_part
+from cloudchamber.data.store import SHARD_EVENTS, Store, write_manifest
 from cloudchamber.data.unfinished import unfinished
 from cloudchamber.errors import BadFile, BadInput, BadSchema, BadStore
-from cloudchamber.events import Schema, concatenate
+from cloudchamber.events import Cloud, Schema, concatenate
 from cloudchamber.events.clustering import leading_jets as cluster_leading
-from cloudchamber.run import file_hash, write_json
+from cloudchamber.run import file_hash
 from cloudchamber.workers import check_stop, executor, in_order
 
 BLOCK_EVENTS = 20_000  # events that are read at once, so that a file's arrays and their cloud are both small
 RADIUS = 1.0  # of the anti-kt jets that leading_jets keeps; the LHC Olympics' choice (arXiv:2101.08320)
 Range = tuple[int, int, int]  # the number of a file, and of its first event and the one after its last
-_AHEAD = 1000  # jobs handed out before the first is done: their results are small
 
 
 def convert(
@@ -61,16 +58,19 @@ def convert(
     options = {"card": None if card is None else Path(card).name, "leading_jets": leading_jets, "max_events": max_events}
     card_parent = [{"name": card_file.name, "sha256": file_hash(card_file)}] if card_file else []
     with unfinished(out) as work, executor(workers, cluster) as pool:
-        found = list(in_order(pool, partial(_examine, card=card, whole=quarantine), paths, ahead=_AHEAD))
+        found = list(in_order(pool, partial(_examine, card=card, whole=quarantine), paths, ahead=AHEAD))
         good = [file for file in found if not file.error]
         if not good:
             raise BadFile(f"none of the {len(found)} files can be read. The first: {found[0].error}")
         listing = {f"file {i}": [str(f.path.absolute()), *f.stamp, f.count] for i, f in enumerate(good)}
         asked = {**options, "card's content": card_parent, "shard_events": SHARD_EVENTS, "program": version("cloudchamber")}
         folder = work.claim(asked | listing)
-        units = enumerate(plan([file.count for file in good], max_events, SHARD_EVENTS))
-        jobs = [_Job(folder, i, tuple((good[r[0]], *r[1:]) for r in unit), card, leading_jets) for i, unit in units]
-        made = _make_all(pool, jobs, progress)
+        units = plan([file.count for file in good], max_events, SHARD_EVENTS)
+        jobs = [_Job(tuple((good[r[0]], *r[1:]) for r in unit), card, leading_jets) for unit in units]
+        made: list[Made] = []
+        for job, one in zip(jobs, made_in_order(pool, folder, jobs, _make, progress), strict=True):
+            made.append(one)
+            _check_schema(one.part.events, job.pieces[0][0].path, made[0].part.events, jobs[0].pieces[0][0].path)
         if not any(one.part.shard for one in made):
             raise BadStore(f"{out}: no event to write")
         provenance = {
@@ -126,10 +126,8 @@ class _File:
 
 @dataclass(frozen=True)
 class _Job:
-    """One shard: enough for any process to make it. folder: where shards (in `store`) and their records are kept."""
+    """One shard: enough for any process to make it."""
 
-    folder: Path
-    number: int
     pieces: tuple[tuple[_File, int, int], ...]  # a file and the events start to stop of it
     card: Path | str | None
     leading_jets: int | None
@@ -137,18 +135,6 @@ class _Job:
     @property
     def rows(self) -> int:
         return sum(stop - start for _, start, stop in self.pieces)
-
-    @property
-    def record(self) -> Path:
-        """Written when the shard is complete."""
-        return self.folder / f"unit-{self.number:05d}.json"
-
-
-class _Made(BaseModel):
-    """What a job made. parents: name and SHA-256 of every file whose first event it read."""
-
-    part: Part
-    parents: list[dict[str, str]]
 
 
 def _examine(path: Path, *, card: Path | str | None, whole: bool) -> _File:
@@ -166,21 +152,7 @@ def _examine(path: Path, *, card: Path | str | None, whole: bool) -> _File:
         return _File(path, error=str(error).replace(str(path), path.name))
 
 
-def _make_all(pool: Executor | None, jobs: Sequence[_Job], progress: Callable[[int, int], None] | None) -> list[_Made]:
-    made: list[_Made] = []
-    done, total = 0, sum(job.rows for job in jobs)
-    for job, one in zip(jobs, in_order(pool, _make, jobs, ahead=_AHEAD), strict=True):
-        made.append(one)
-        _check_schema(one.part.events, job.pieces[0][0].path, made[0].part.events, jobs[0].pieces[0][0].path)
-        done += job.rows
-        if progress is not None:
-            progress(done, total)
-    return made
-
-
-def _make(job: _Job) -> _Made:
-    if (old := _finished(job)) is not None:
-        return old
+def _make(job: _Job) -> tuple[Cloud, Parents]:
     clouds, parents = [], []
     for file, first, stop in job.pieces:
         file.check()
@@ -193,20 +165,7 @@ def _make(job: _Job) -> _Made:
         if first == 0:  # every file is hashed once, by whoever begins it
             parents.append({"name": file.path.name, "sha256": file_hash(file.path)})
         file.check()
-    made = _Made(part=write_part(job.folder / "store", job.number, concatenate(clouds)), parents=parents)
-    write_json(job.record, made.model_dump(mode="json"))
-    return made
-
-
-def _finished(job: _Job) -> _Made | None:
-    """What an earlier, interrupted conversion made of this job; None if that is nothing, or not whole any more."""
-    try:
-        made = _Made.model_validate_json(job.record.read_bytes())
-        shard = made.part.shard
-        whole = shard is None or file_hash(job.folder / "store" / shard.file) == shard.sha256
-    except (FileNotFoundError, ValidationError):
-        return None
-    return made if whole else None
+    return concatenate(clouds), parents
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -8,10 +8,10 @@ from types import ModuleType
 from typing import Any
 
 from cloudchamber.events import Cloud
-from cloudchamber.simulate.production import describe, simulate, stream
-from cloudchamber.simulate.scenarios import SCENARIOS, Scenario, scenario
+from cloudchamber.simulate.production import simulate, stream
+from cloudchamber.simulate.scenario import Scenario, load_scenario, scenario_names
 
-__all__ = ["SCENARIOS", "Scenario", "describe", "scenario", "simulate", "stream"]
+__all__ = ["Scenario", "load_scenario", "scenario_names", "simulate", "stream"]
 
 
 class _Package(ModuleType):

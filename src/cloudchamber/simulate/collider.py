@@ -1,209 +1,180 @@
-"""Proton collisions at 13 TeV: Pythia 8 events, the detector, anti-kt jets, and the truth that names them."""
+"""Collisions as a detector sees them: jets that the truth allows to carry their class's name, or whole events."""
 
-# E event, T true or reconstructed particle, J jet, Q decay product or hard parton
+# E event, T true or reconstructed particle, J jet, Q hard parton or decay product, R what may be kept: jet or event
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from functools import reduce
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.errors import CloudchamberError, missing_extra
-from cloudchamber.events import kinematics
+from cloudchamber.errors import CloudchamberError
+from cloudchamber.events import Cloud, Schema, concatenate, kinematics
 from cloudchamber.events.clustering import Jets, cluster
-from cloudchamber.simulate.card import Card, load
+from cloudchamber.simulate.card import Card
 from cloudchamber.simulate.detector import NO_TRACK, detect
-from cloudchamber.simulate.scenarios import Scenario
+from cloudchamber.simulate.pileup import overlaid
+from cloudchamber.simulate.pythia import BATCH, NEUTRINOS, Record, collisions, pythia_seed, rows
+from cloudchamber.simulate.resimulation import hard_processes, replayed
+from cloudchamber.simulate.scenario import Class, Scenario
 
 Array = NDArray[Any]
+Columns = dict[str, Array]
 
 COLUMNS = ("px", "py", "pz", "energy", "charge", *kinematics.FLAGS, *NO_TRACK)
-PARTONS = ("quark", "gluon")
-RADIUS = 0.8
-MAX_ETA = 2.0  # of a jet's axis: its constituents stay inside the tracker
-MATCH = 0.4  # largest distance of a QCD jet's axis to its parton
-BATCH = 100  # events per call of Pythia; part of the definition of a seed's events
-
-# Events are generated from a little below the jets' range, since radiation and resolution move jets across it.
-PT_HAT_MARGIN = (0.85, 1.3)
-_BARREN = 200  # batches without a single jet before the request is called impossible
-
-_COMMON = (
-    *("Print:quiet = on", "Beams:idA = 2212", "Beams:idB = 2212", "Beams:eCM = 13000.", "Tune:pp = 14"),
-    *("ParticleDecays:limitTau0 = on", "ParticleDecays:tau0Max = 10.", "Random:setSeed = on"),
-)
+MATCH = 0.4  # largest distance of a jet's axis to its parton
+_BARREN = 200  # batches of which nothing is kept before the request is called impossible
+_PLACES = 1000  # more than hard partons and decay products in an event
 
 
 @dataclass(frozen=True)
-class JetBatch:
-    """Jets of one class: counts (J,), flat particle columns COLUMNS by falling pT in each jet, parton (J,) or -1."""
+class View:
+    """How a collision is made from its hard process on, and which detector sees it."""
 
-    counts: NDArray[np.int64]
-    particles: dict[str, NDArray[np.float32]]
-    parton: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.counts)
+    scenario: Scenario
+    card: Card
 
 
-def generate(
-    scenario: Scenario, seeds: tuple[int, int], *, mpi: bool, pt_range: tuple[float, float], card: Card | None = None
-) -> Iterator[JetBatch]:
-    """Endless batches of matched jets, the same for the same two seeds (Pythia's, NumPy's).
+def generate(views: tuple[View, ...], name: str, seeds: tuple[int, int], schema: Schema) -> Iterator[Cloud]:
+    """Endless batches of the jets or events of one class, the same for the same two seeds (Pythia's, NumPy's).
 
-    pt_range: GeV, of the reconstructed jet. mpi: multiparton interactions; four times slower with them.
-    card: of the detector; None for the default one.
-    Raises MissingExtra without Pythia or FastJet; CloudchamberError if Pythia refuses a setting or no jet comes.
+    With several views every hard process is showered, hadronised and detected once for each; what all of them keep is
+    given, the views of one jet or event side by side. schema: of the clouds, without the labels `label`, `pair` and `view`.
+    Raises MissingExtra without Pythia or FastJet; CloudchamberError if Pythia refuses a setting or nothing is kept.
     """
-    pythia = start_pythia(scenario, seeds[0], mpi=mpi, pt_range=pt_range)
-    rng = np.random.default_rng(seeds[1])
+    kind = views[0].scenario.classes[name]
+    sources = [_records(views, index, kind, seeds) for index in range(len(views))]
+    rngs = [np.random.default_rng([seeds[1], index] if index else seeds[1]) for index in range(len(views))]
     barren = 0
-    for turn in cycle(scenario.turns):
-        _apply(pythia, turn)
-        jets = _select(_record(pythia), scenario, pt_range, card or load(), rng)
-        barren = 0 if len(jets) else barren + 1
+    for records in zip(*sources, strict=True):
+        cloud = _side_by_side([_keep(*each, kind, schema) for each in zip(records, views, rngs, strict=True)])
+        barren = 0 if len(cloud) else barren + 1
         if barren == _BARREN:
+            jets = views[0].scenario.jets
             raise CloudchamberError(
-                f"class {scenario.name!r}: no jet with pT in {pt_range[0]:g}-{pt_range[1]:g} GeV in {barren * BATCH} events. "
-                "Widen the pT range."
+                f"class {name!r}: no {f'jet with pT in {jets.pt[0]:g}-{jets.pt[1]:g} GeV' if jets else 'event'} "
+                f"in {barren * BATCH} events of scenario {views[0].scenario.name!r}. Widen the pT range."
             )
-        yield jets
+        yield cloud
 
 
-def start_pythia(scenario: Scenario, seed: int, *, mpi: bool, pt_range: tuple[float, float]) -> Any:
-    """Pythia, ready for a scenario; CloudchamberError naming the setting that it refuses."""
-    pythia = pythia_module().Pythia("", False)
-    phase_space = (
-        f"PhaseSpace:pTHatMin = {PT_HAT_MARGIN[0] * pt_range[0]}",
-        f"PhaseSpace:pTHatMax = {PT_HAT_MARGIN[1] * pt_range[1]}",
-    )
-    switches = (f"Random:seed = {seed}", f"PartonLevel:MPI = {'on' if mpi else 'off'}")
-    _apply(pythia, (*_COMMON, *switches, *phase_space, *scenario.process))
-    if not pythia.init():
-        raise CloudchamberError(f"Pythia does not start for class {scenario.name!r} with pT in {pt_range} GeV")
-    return pythia
-
-
-def pythia_module() -> Any:
-    """The package pythia8mc; MissingExtra if it is not installed."""
-    try:
-        import pythia8mc
-    except ImportError as error:
-        raise missing_extra("pythia8mc", "sim", "simulating collisions") from error
-    return pythia8mc
-
-
-def _apply(pythia: Any, settings: tuple[str, ...]) -> None:
-    for setting in settings:
-        if not pythia.readString(setting):
-            raise CloudchamberError(f"Pythia refuses the setting {setting!r}; is this another version than 8.3?")
+def _records(views: tuple[View, ...], index: int, kind: Class, seeds: tuple[int, int]) -> Iterator[Record]:
+    """The collisions of one view, pile-up included."""
+    scenario = views[index].scenario
+    if len(views) == 1:
+        records = collisions(scenario, kind, seeds[0])
+    else:
+        hard = hard_processes(views[0].scenario, kind, seeds[0])  # every view makes the same ones: they cost next to nothing
+        records = replayed(scenario, kind, hard, pythia_seed(seeds[0] + index + 1))
+    return overlaid(records, scenario, seeds, index) if scenario.pileup else records
 
 
 @dataclass(frozen=True)
-class _Record:
-    """A batch of events from Pythia. stable: columns for the detector. hard: the outgoing hard partons and decay products."""
+class _Groups:
+    """Jets, or whole events, of a batch. group_T: index of each particle's group, -1 for none. event: (R,). fits: (R,),
+    which are kept. origin: (R,), number in the event of the parton or decay that a jet comes from, -1 for none; 0 for events.
+    columns: (R,) of the cloud.
+    """
 
-    n_events: int
-    stable: dict[str, Array]
-    hard: dict[str, Array]
+    group_T: Array
+    event: Array
+    fits: Array
+    origin: Array
+    columns: Columns
 
 
-def _record(pythia: Any) -> _Record:
-    particles = pythia.nextBatch(BATCH, errorMode="skip").prt
-    counts = np.asarray(ak.num(particles, axis=1))
-    p, vertex = particles.p, ak.fill_none(particles.vProd, {"px": 0.0, "py": 0.0, "pz": 0.0, "e": 0.0}, axis=None)
-    record = {
-        "event": np.repeat(np.arange(len(counts)), counts),
-        **{name: _flat(p[short]) for name, short in zip(("px", "py", "pz", "energy"), ("px", "py", "pz", "e"), strict=True)},
-        **{name: _flat(vertex[short]) for name, short in zip(("vx", "vy", "vz"), ("px", "py", "pz"), strict=True)},
-        "pdg": _flat(particles.id).astype(np.int64),
-        "status": _flat(particles.status),
-        "mother": _flat(particles.mother1) + np.repeat(np.cumsum(counts) - counts, counts),
-        "root": _flat(particles.mother1) == 0,
+def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, schema: Schema) -> tuple[Cloud, Array]:
+    """The groups that fit as events of a cloud, particles by falling pT; and a key of each, equal for the same origin."""
+    seen = detect(record.stable, view.card, rng)
+    groups = (_jets if view.scenario.output == "jets" else _events)(record, seen, view.scenario, kind)
+    kept = np.flatnonzero(groups.fits)
+    new_index = np.full(len(groups.fits) + 1, -1)
+    new_index[kept] = np.arange(len(kept))
+    new_T = new_index[groups.group_T]
+    order = np.lexsort((-np.hypot(seen["px"], seen["py"]), new_T))
+    order = order[new_T[order] >= 0]
+    cloud = Cloud.from_flat(
+        np.bincount(new_T[order], minlength=len(kept)),
+        {name: seen[name][order].astype(np.float32) for name in COLUMNS},
+        rows(groups.columns, kept) | rows(record.truth, groups.event[kept]),
+        schema,
+    )
+    origin = groups.origin[kept]
+    return cloud, np.where(origin < 0, -1, record.number[groups.event[kept]] * _PLACES + origin)
+
+
+def _jets(record: Record, seen: Columns, scenario: Scenario, kind: Class) -> _Groups:
+    """Jets; those fit that the truth allows to carry the name of the class."""
+    assert scenario.jets is not None
+    radius, (low, high) = scenario.jets.radius, scenario.jets.pt
+    jets = cluster(np.bincount(seen["event"], minlength=record.n_events), seen, radius=radius, min_pt=low)
+    pt, eta, phi = kinematics.pt_eta_phi(jets.momentum["px"], jets.momentum["py"], jets.momentum["pz"])
+    fits = (pt < high) & (np.abs(eta) < scenario.jets.max_eta)
+    hard = rows(record.hard, ~np.isin(np.abs(record.hard["pdg"]), NEUTRINOS))
+    distance_JQ = _distance(hard, jets, eta, phi)
+    closest = _closest(distance_JQ)
+    columns = {
+        "parton": np.full(len(pt), -1),
+        "parton_pdg": np.append(hard["pdg"], np.nan)[closest],  # index -1, none, takes the appended value
+        "parton_pt": np.append(np.hypot(hard["px"], hard["py"]), np.nan)[closest],
+        "prongs": (distance_JQ < radius).sum(axis=1).astype(np.float64),
     }
-    stable = _rows(record, (record["status"] > 0) & ~np.isin(np.abs(record["pdg"]), (12, 14, 16)))
-    codes, index = np.unique(stable["pdg"], return_inverse=True)
-    stable["charge"] = np.array([pythia.particleData.charge(int(code)) for code in codes])[index]
-    hard = np.abs(record["status"]) == 23  # outgoing from the hard process or from a resonance in it
-    return _Record(len(counts), stable, _rows(record, hard) | {"ancestor": _ancestor(record, hard)})
+    origin = _whole_decay(hard, distance_JQ, radius) if kind.contains else closest
+    if kind.contains:
+        fits &= origin >= 0
+    else:
+        fits &= jets.rank_J < 2
+        columns["parton"] = np.append(hard["pdg"] == 21, -1)[closest]
+    return _Groups(jets.jet_T, jets.event_J, fits, np.append(hard["place"], -1)[origin], columns)
 
 
-def _ancestor(record: dict[str, Array], start: Array) -> Array:
-    """Row of the last copy of the H, W, Z or top nearest to the beams above each particle, -1 if there is none."""
-    found, row = np.full(int(start.sum()), -1), np.flatnonzero(start)
-    climbing = np.ones(len(row), dtype=bool)
-    while climbing.any():
-        below = row[climbing]
-        above = np.where(record["root"][below], below, record["mother"][below])
-        code = np.abs(record["pdg"][above])
-        new = np.isin(code, (6, 23, 24, 25)) & (code != np.abs(record["pdg"][below]))
-        spot = np.flatnonzero(climbing)
-        found[spot[new]] = above[new]
-        row[spot] = above
-        climbing[spot] = above != below
+def _events(record: Record, seen: Columns, scenario: Scenario, _: Class) -> _Groups:
+    """Whole events, with missing transverse momentum; if the scenario selects jets, those fit whose leading jet does."""
+    event = np.arange(record.n_events)
+    fits = np.ones(len(event), dtype=bool)
+    if scenario.jets is not None:
+        counts, (low, high) = np.bincount(seen["event"], minlength=len(event)), scenario.jets.pt
+        jets = cluster(counts, seen, radius=scenario.jets.radius, min_pt=low)
+        pt, eta, _phi = kinematics.pt_eta_phi(jets.momentum["px"], jets.momentum["py"], jets.momentum["pz"])
+        good = (jets.rank_J == 0) & (pt < high) & (np.abs(eta) < scenario.jets.max_eta)
+        fits = np.isin(event, jets.event_J[good])
+    px, py = (-np.bincount(seen["event"], seen[name], minlength=len(event)) for name in ("px", "py"))
+    missing = {"met": np.hypot(px, py).astype(np.float32), "met_phi": np.arctan2(py, px).astype(np.float32)}
+    return _Groups(seen["event"], event, fits, np.zeros_like(event), missing)
+
+
+def _side_by_side(kept: list[tuple[Cloud, Array]]) -> Cloud:
+    """What all views keep, the views of each one after the other."""
+    if len(kept) == 1:
+        return kept[0][0]
+    common = reduce(np.intersect1d, [key[key >= 0] for _, key in kept])
+    parts = [cloud[np.array([np.flatnonzero(key == wanted)[0] for wanted in common])] for cloud, key in kept]
+    return concatenate(parts)[np.arange(len(common) * len(kept)).reshape(len(kept), -1).T.ravel()]
+
+
+def _closest(distance_JQ: Array) -> NDArray[np.int64]:
+    """The hard parton or decay product closest to each jet's axis, -1 if none is within MATCH."""
+    if not distance_JQ.size:
+        return np.full(len(distance_JQ), -1)
+    closest = distance_JQ.argmin(axis=1)
+    return np.where(distance_JQ[np.arange(len(closest)), closest] < MATCH, closest, -1)
+
+
+def _whole_decay(hard: Columns, distance_JQ: Array, radius: float) -> NDArray[np.int64]:
+    """The first product of a decay whose visible products all lie within the radius of each jet's axis, else -1."""
+    found = np.full(len(distance_JQ), -1)
+    for ancestor in np.unique(hard["ancestor"][hard["ancestor"] >= 0]):
+        products = np.flatnonzero(hard["ancestor"] == ancestor)
+        found = np.where((distance_JQ[:, products] < radius).all(axis=1), products[0], found)
     return found
 
 
-def _select(
-    record: _Record, scenario: Scenario, pt_range: tuple[float, float], card: Card, rng: np.random.Generator
-) -> JetBatch:
-    """The reconstructed jets of a batch that the truth allows to carry the scenario's name."""
-    seen = detect(record.stable, card, rng)
-    jets = cluster(np.bincount(seen["event"], minlength=record.n_events), seen, radius=RADIUS, min_pt=pt_range[0])
-    pt, eta, phi = kinematics.pt_eta_phi(jets.momentum["px"], jets.momentum["py"], jets.momentum["pz"])
-    fits = (pt < pt_range[1]) & (np.abs(eta) < MAX_ETA)
-    parton = np.full(len(pt), -1, dtype=np.int64)
-    if scenario.resonance == 0:
-        fits &= jets.rank_J < 2
-        parton = _partons(record.hard, jets, eta, phi)
-    else:
-        fits &= _contains_decay(record.hard, jets, eta, phi)
-    chosen = np.flatnonzero(fits)
-    new_index = np.full(len(pt) + 1, -1)
-    new_index[chosen] = np.arange(len(chosen))
-    jet_T = new_index[jets.jet_T]
-    order = np.lexsort((-np.hypot(seen["px"], seen["py"]), jet_T))
-    order = order[jet_T[order] >= 0]
-    particles = {name: seen[name][order].astype(np.float32) for name in COLUMNS}
-    return JetBatch(np.bincount(jet_T[order], minlength=len(chosen)), particles, parton[chosen])
-
-
-def _partons(hard: dict[str, Array], jets: Jets, eta: Array, phi: Array) -> NDArray[np.int64]:
-    """0 quark, 1 gluon: the outgoing hard parton closest to each jet, within MATCH; else -1."""
-    distance = _distance(hard, jets, eta, phi)
-    if not distance.size:
-        return np.full(len(eta), -1, dtype=np.int64)
-    closest = distance.argmin(axis=1)
-    kind = (hard["pdg"][closest] == 21).astype(np.int64)
-    return np.where(distance[np.arange(len(eta)), closest] < MATCH, kind, -1)
-
-
-def _contains_decay(hard: dict[str, Array], jets: Jets, eta: Array, phi: Array) -> NDArray[np.bool_]:
-    """Whether all visible decay products of one resonance lie within RADIUS of the jet's axis."""
-    visible = (hard["ancestor"] >= 0) & ~np.isin(np.abs(hard["pdg"]), (12, 14, 16))
-    products = _rows(hard, visible)
-    inside_JQ = _distance(products, jets, eta, phi) < RADIUS
-    whole = np.zeros(len(eta), dtype=bool)
-    for ancestor in np.unique(products["ancestor"]):
-        whole |= inside_JQ[:, products["ancestor"] == ancestor].all(axis=1)
-    return whole
-
-
-def _distance(hard: dict[str, Array], jets: Jets, eta: Array, phi: Array) -> NDArray[np.float64]:
+def _distance(hard: Columns, jets: Jets, eta: Array, phi: Array) -> NDArray[np.float64]:
     """(J, Q) Delta R between jets and hard partons; infinite between different events."""
     _, eta_Q, phi_Q = kinematics.pt_eta_phi(hard["px"], hard["py"], hard["pz"])
     distance = np.hypot(eta[:, None] - eta_Q, kinematics.wrap(phi[:, None] - phi_Q))
     return np.where(jets.event_J[:, None] == hard["event"], distance, np.inf)
-
-
-def _rows(columns: dict[str, Array], rows: Array) -> dict[str, Array]:
-    return {name: column[rows] for name, column in columns.items()}
-
-
-def _flat(column: ak.Array) -> Array:
-    return np.asarray(ak.flatten(column, axis=None))

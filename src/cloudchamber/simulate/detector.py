@@ -160,7 +160,7 @@ def _fill(
     sinh = true["pz"][tracks.row[inside]] / np.hypot(true["px"][tracks.row[inside]], true["py"][tracks.row[inside]])
     energy_K = np.sqrt(tracks.pt[inside] ** 2 * (1 + sinh**2) + tracks.mass[inside] ** 2)
 
-    def summed(weight: Array, cell: Array = cell_D) -> NDArray[np.float64]:
+    def summed(weight: Array, cell: Array = cell_D) -> Array:
         return np.bincount(cell, weight.astype(np.float64), minlength=len(key))
 
     hard = np.ones(len(key))
@@ -192,7 +192,7 @@ def _flow(
     neutral = (excess > calorimeter.threshold_gev) & (excess > calorimeter.significance * np.sqrt(variance))
     both = np.flatnonzero(~neutral & (cells.track > 0) & (variance > 0))
     # The share of the calorimeter in the tracks' energy.
-    share = {"combined": cells.variance[both] / variance[both], "calorimeter": 1.0, "tracker": 0.0}[energy]
+    share: Any = {"combined": cells.variance[both] / variance[both], "calorimeter": 1.0, "tracker": 0.0}[energy]
     scale = np.ones(len(cells.key) + 1)  # the last one is for tracks in no cell
     scale[both] = 1 + share * (measured[both] / cells.track[both] - 1)
     kept = np.flatnonzero(neutral)
