@@ -3,6 +3,6 @@
 from cloudchamber.data.convert import convert
 from cloudchamber.data.export import export
 from cloudchamber.data.inspect import describe
-from cloudchamber.data.reading import read, recognise
+from cloudchamber.data.reading import from_columns, read, recognise
 
-__all__ = ["convert", "describe", "export", "read", "recognise"]
+__all__ = ["convert", "describe", "export", "from_columns", "read", "recognise"]

@@ -25,7 +25,7 @@ _A, _ALPHA = 1.687, 1.067  # fm; harmonic oscillator density of 12C (H. de Vries
 _HBARC = 0.1973270  # GeV fm
 _REMOVAL = 0.025  # GeV to take a nucleon out (E. Moniz et al., PRL 26 (1971) 445: 25 MeV for carbon)
 _FORMATION = 0.342  # fm/c (SKAT, as in GENIE, arXiv:1510.05494): DIS hadrons move p/m times it before they can collide
-_CARBON_MASS = 11.174863  # GeV, 12 u less six electrons
+_CARBON = np.array([11.174863, 0.0, 0.0, 0.0])  # GeV, 12 u less six electrons, at rest
 # Absorption: on nucleons over that on deuterons, and by how much a bound pair's is shifted [GeV]. Both chosen (see above).
 _PAIRS, _PAIR_SHIFT = 3.2, 0.025
 _LIKE = 0.1  # share of absorptions on nn by pi+ (pp by pi-); ours, after 3He data (unverified)
@@ -61,7 +61,7 @@ def cascade(interactions: Interactions, rng: np.random.Generator) -> Particles:
     place = interactions.radius[:, None] * two.isotropic(size, rng)
     moving = _Moving(hadrons.event, hadrons.pdg, hadrons.p4_T4, place[hadrons.event], wait)
     final, _ = _transport(moving, left, rng)
-    energy = interactions.neutrino_N4 - interactions.lepton_N4 + [_CARBON_MASS, 0, 0, 0]
+    energy = interactions.neutrino_N4 - interactions.lepton_N4 + _CARBON
     return _with_remnant(final, initial, energy)
 
 
@@ -74,7 +74,7 @@ def scatter(pdg: int, momentum: float, n: int, rng: np.random.Generator) -> Scat
     charge, baryon = charge_and_baryon(codes)
     final, interacted = _transport(_Moving(np.arange(n), codes, p4, at, np.zeros(n)), np.tile([6, 12], (n, 1)), rng)
     initial = np.column_stack([6 + charge, 12 + baryon])
-    return Scattering(_with_remnant(final, initial, p4 + [_CARBON_MASS, 0, 0, 0]), interacted, np.pi * EDGE**2 * 10)
+    return Scattering(_with_remnant(final, initial, p4 + _CARBON), interacted, np.pi * EDGE**2 * 10)
 
 
 def charge_and_baryon(pdg: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -165,9 +165,7 @@ def _step(moving: _Moving, left_N2: Array, interacted_N: Array, rng: np.random.G
     stays[rows] = False
     made = np.flatnonzero(pdg.ravel())
     parent = rows[made // 3]
-    new = _Moving(
-        moving.event[parent], pdg.ravel()[made], p4.reshape(-1, 4)[made], moving.at_T3[parent], np.zeros(len(made))
-    )
+    new = _Moving(moving.event[parent], pdg.ravel()[made], p4.reshape(-1, 4)[made], moving.at_T3[parent], np.zeros(len(made)))
     return moving.only(stays).joined(new)
 
 
