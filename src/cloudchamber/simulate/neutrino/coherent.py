@@ -27,13 +27,13 @@ def cross_section(energy: Array, *, charged: bool) -> Array:
     return np.reshape(found, np.shape(energy))
 
 
-def sample(energy: Array, *, charged: bool, anti: bool, rng: np.random.Generator) -> tuple[Array, Array]:
+def sample(energy: Array, *, charged: bool, rng: np.random.Generator) -> tuple[Array, Array]:
     """(N, 4) leptons and (N, 2, 4) pion and recoiling nucleus, the neutrino along z."""
     lepton, pion = (MUON, PION) if charged else (0.0, PION0)
     chosen = np.zeros((3, len(energy)))
     open_N = np.arange(len(energy))
     grid = (np.arange(_STEPS) + 0.5) / _STEPS
-    edges = np.linspace(energy.min(), energy.max(), 20) if len(energy) else np.zeros(20)
+    edges = np.linspace(energy.min(initial=100.0), energy.max(initial=1.0), 20)
     peaks = np.array([_density(np.full((_STEPS, _STEPS), e), grid[:, None], grid[None, :], charged)[0].max() for e in edges])
     bound = 1.5 * np.maximum.accumulate(peaks)[np.minimum(np.searchsorted(edges, energy), 19)]
     while len(open_N):
@@ -53,8 +53,9 @@ def _density(energy: Array, u: Array, v: Array, charged: bool) -> tuple[Array, A
     u is linear in nu; v in the logarithm of Q^2 + m_pi^2.
     """
     lepton, pion = (MUON, PION) if charged else (0.0, PION0)
-    nu = pion + u * (energy - lepton - pion)
-    l_energy = energy - nu
+    room = np.maximum(energy - lepton - pion, 1e-9)
+    nu = pion + u * room
+    l_energy = np.maximum(energy - nu, lepton)
     l_p = np.sqrt(np.maximum(l_energy**2 - lepton**2, 0.0))
     q2_low = 2 * energy * (l_energy - l_p) - lepton**2
     span = np.log((_Q2_MAX + PION**2) / (q2_low + PION**2))
@@ -63,7 +64,7 @@ def _density(energy: Array, u: Array, v: Array, charged: bool) -> tuple[Array, A
     uv = ((2 * energy - nu) ** 2 - q3**2) / (4 * energy**2)
     axial = 1 / (1 + q2 / AXIAL_MASS**2)
     y = nu / energy
-    q2_min = lepton**2 * y / (1 - y + 1e-12)
+    q2_min = lepton**2 * y / np.maximum(1 - y, 1e-9)
     helicity = (axial - q2_min / (2 * (q2 + PION**2))) ** 2
     helicity += y / 4 * np.maximum(q2 - q2_min, 0.0) * q2_min / (q2 + PION**2) ** 2
     kinetic = nu - pion
@@ -72,7 +73,7 @@ def _density(energy: Array, u: Array, v: Array, charged: bool) -> tuple[Array, A
     elastic = np.interp(kinetic, _T, _A) * _MB / slope * np.exp(-slope * t_min)
     coupling = FERMI**2 * PION_DECAY**2 / (2 * np.pi**2) * (V_UD**2 if charged else 0.5)
     value = coupling * energy / q3 * np.maximum(uv, 0.0) * helicity * elastic / energy
-    jacobian = (energy - lepton - pion) * (q2 + PION**2) * span
+    jacobian = room * (q2 + PION**2) * span
     inside = (energy > lepton + pion) & (l_energy > lepton) & (span > 0)
     return np.where(inside, value * jacobian, 0.0), nu, q2, slope
 

@@ -85,7 +85,7 @@ class _Source:
         k = np.minimum(np.searchsorted(own.energies_K, flux.edges[1:] * fastest), len(own.energies_K) - 1)
         # Relative velocity: at most twice, for nucleons that come the neutrino's way, less for those of the tail.
         speed = 1.0 if free else 1 + nucleus.TAIL_END / np.sqrt(NUCLEON**2 + nucleus.TAIL_END**2)
-        grid = np.geomspace(0.2, max(float(flux.edges[-1]), 0.21), 40)
+        grid = np.geomspace(0.3, max(float(flux.edges[-1]), 0.31), 40)
         pions = [coherent.cross_section(grid, charged=c) / 12 * (not free and (c or neutral)) for c in (True, False)]
         bound = speed * np.maximum.accumulate(own.totals_K)[k] + np.interp(flux.edges[1:], grid, pions[0] + pions[1])
         return cls(flux, target, neutral, own, flux.contents_B, bound, (grid, pions[0], pions[1]))
@@ -288,7 +288,7 @@ def _coherent(source: _Source, energy: Array, charged: NDArray[np.bool_], rng: n
     n, anti = len(energy), source.flux.pdg < 0
     leptons, products = np.zeros((n, 4)), np.zeros((n, 2, 4))
     for now in (True, False):
-        leptons[charged == now], products[charged == now] = coherent.sample(energy[charged == now], charged=now, anti=anti, rng=rng)
+        leptons[charged == now], products[charged == now] = coherent.sample(energy[charged == now], charged=now, rng=rng)
     pions = np.where(charged, -211 if anti else 211, 111)
     codes = np.stack([pions, np.full(n, 1000060120)], axis=1)
     return Interactions(

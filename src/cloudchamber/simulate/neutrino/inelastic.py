@@ -1,8 +1,8 @@
 """Scattering on quarks: leading-order parton densities continued to low Q^2, as structure functions of the nucleon."""
 
-# A. Bodek and U. K. Yang, hep-ex/0308007: scaling variable and K factors. They were fitted with GRV98; here they go with GRV94
-# (doi:10.1007/BF01574161), the set of this family that Pythia carries. Their factors for d/u at high x are left out.
-# Axial and vector structure functions are taken as equal, also at low Q^2. Nuclear modification (EMC effect) is left out.
+# A. Bodek and U. K. Yang, arXiv:2108.09240: scaling variable, K factors of vector and axial parts, H of x F3. They were fitted
+# with GRV98; here they go with GRV94 (doi:10.1007/BF01574161), the set of this family that Pythia carries. Left out: their
+# factors for d/u at high x and for low W, and the nuclear modification of quarks (EMC effect, shadowing).
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.simulate.collider import pythia_module
-from cloudchamber.simulate.neutrino.kinematics import CM2, FERMI, MUON, NUCLEON, SIN2_WEAK, V_CD, V_CS, V_UD, V_US, W_MASS, Z_MASS, Array
+from cloudchamber.simulate.neutrino.kinematics import CM2, FERMI, MUON, NUCLEON, PION, SIN2_WEAK, V_CD, V_CS, V_UD, V_US, W_MASS, Z_MASS, Array
 
-# Numbers of Bodek and Yang as in GENIE, config/BYStrucFunc.xml.
-_A, _B = 0.538, 0.305  # GeV^2
-_SEA_U, _SEA_D, _V1_U, _V2_U, _V1_D, _V2_D = 0.363, 0.621, 0.291, 0.189, 0.202, 0.255  # GeV^2
+# Numbers of Bodek and Yang as in GENIE, config/BY21StrucFunc.xml.
+_A, _B = 0.621, 0.380  # GeV^2
+_SEA_U, _SEA_D, _V1_U, _V2_U, _V1_D, _V2_D = 0.369, 0.561, 0.417, 0.264, 0.341, 0.323  # GeV^2
+_AXIAL_SEA, _AXIAL_VALENCE = (0.55, 0.75), (0.30, 0.18)  # value at Q^2 = 0, and GeV^2
+_H = (0.914, 0.296, -0.374, 0.165)
 _Q2_MIN = 0.8  # GeV^2; below it the densities are frozen
 _CHARM_MASS = 1.43  # GeV, GENIE config/CommonParam.xml
 CHARM_W = 2.81  # GeV, threshold of D + nucleon
-SCALE = 1.032  # to the world's cross-section at 100 GeV; the factor of GENIE 2, DIS-XSecScale
+SCALE = 1.06  # for sigma/E of neutrinos at 50 GeV; the world's mean is 0.677 +- 0.014 (1e-38 cm2/GeV), PDG 2024, figure 52.1
 
 
 class Densities(NamedTuple):
-    """x f(x) of the proton, times the K factors of low Q^2: valence and sea of u and d, strange quarks of one charge."""
+    """x f(x) of the proton: valence and sea of u and d, strange quarks of one charge."""
 
     u_valence: Array
     d_valence: Array
@@ -35,42 +37,48 @@ class Densities(NamedTuple):
 
 
 def tabulate(x: Array, q2: Array) -> Densities:
-    """Densities from Pythia's GRV94 on arrays of one shape; MissingExtra without Pythia."""
+    """Densities of Pythia's GRV94 on arrays of one shape; MissingExtra without Pythia."""
     grv = pythia_module().GRV94L(2212)
-    scale = np.maximum(q2, _Q2_MIN)
-    points = list(zip(x.ravel().tolist(), scale.ravel().tolist(), strict=True))
+    points = list(zip(x.ravel().tolist(), np.maximum(q2, _Q2_MIN).ravel().tolist(), strict=True))
+    u, d, u_sea, d_sea, strange = (np.reshape([grv.xf(c, *at) for at in points], x.shape) for c in (2, 1, -2, -1, 3))
+    return Densities(u - u_sea, d - d_sea, u_sea, d_sea, strange)
 
-    def values(code: int) -> Array:
-        return np.array([grv.xf(code, a, b) for a, b in points]).reshape(x.shape)
 
-    u, d, u_sea, d_sea, strange = (values(code) for code in (2, 1, -2, -1, 3))
-    valence = 1 - (1 + q2 / 0.71) ** -4
-    k_u, k_d = valence * (q2 + _V2_U) / (q2 + _V1_U), valence * (q2 + _V2_D) / (q2 + _V1_D)
-    s_u, s_d = q2 / (q2 + _SEA_U), q2 / (q2 + _SEA_D)
-    return Densities((u - u_sea) * k_u, (d - d_sea) * k_d, u_sea * s_u, d_sea * s_d, strange * s_d)
+def _factors(q2: Array) -> tuple[Densities, Densities]:
+    """K factors of the vector and of the axial part: what is left of each density at low Q^2."""
+    elastic = 1 - (1 + q2 / 0.71) ** -4
+    u, d = elastic * (q2 + _V2_U) / (q2 + _V1_U), elastic * (q2 + _V2_D) / (q2 + _V1_D)
+    vector = Densities(u, d, q2 / (q2 + _SEA_U), q2 / (q2 + _SEA_D), q2 / (q2 + _SEA_D))
+    sea, valence = ((q2 + p * c) / (q2 + c) for p, c in (_AXIAL_SEA, _AXIAL_VALENCE))
+    return vector, Densities(valence, valence, sea, sea, sea)
 
 
 def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -> tuple[Array, Array]:
     """(3, ...) F1, F2, F3, positive F3 raising the neutrino's cross-section, and the part of F2 that makes charm.
 
-    w, q2: 1-dimensional arrays or of one shape.
+    The axial part beyond the vector part, which does not vanish at Q^2 = 0, is longitudinal: it adds to F2, not to F1.
     """
     nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
     x = q2 / (2 * NUCLEON * nu)
-    light = _pairs(tabulate(_xi(x, q2, 0.0), q2), nucleon, anti, charged)
-    heavy = _charm(tabulate(_xi(x, q2, _CHARM_MASS), q2), nucleon, anti) if charged else np.zeros((2, *w.shape))
-    heavy = np.where(w > CHARM_W, heavy, 0.0)
-    f2, xf3 = (2 * SCALE * (light + heavy)).reshape(2, *w.shape)
-    ratio = (1 + 4 * NUCLEON**2 * x**2 / np.maximum(q2, 1e-9)) / (1 + longitudinal(x, q2))
-    f1 = f2 * ratio / (2 * x + 1e-12)
-    charm = 2 * SCALE * heavy[0] / np.maximum(f2, 1e-12)
-    return np.where(q2 > 0, np.stack([f1, f2, xf3 / (x + 1e-12)]), 0.0), charm
+    light, heavy = tabulate(_xi(x, q2, 0.0), q2), tabulate(_xi(x, q2, _CHARM_MASS), q2)
+    vector, axial = _factors(q2)
+    found = []
+    for factor in (vector, axial, Densities(*(np.sqrt(v * a) for v, a in zip(vector, axial, strict=True)))):
+        parts = [Densities(*(f * k for f, k in zip(density, factor, strict=True))) for density in (light, heavy)]
+        charm = _charm(parts[1], nucleon, anti) * (w > CHARM_W) * charged
+        found.append(np.stack([_pairs(parts[0], nucleon, anti, charged) + charm, charm]))
+    f2, xf3 = (found[0][0, 0] + found[1][0, 0]) * SCALE, 2 * found[2][0, 1] * np.polyval(_H[::-1], x) * SCALE
+    transverse = 2 * found[0][0, 0] * SCALE
+    f1 = transverse * (1 + 4 * NUCLEON**2 * x**2 / np.maximum(q2, 1e-9)) / (1 + longitudinal(x, q2)) / (2 * x + 1e-12)
+    share = (found[0][1, 0] + found[1][1, 0]) * SCALE / np.maximum(f2, 1e-12)
+    return np.where(q2 > 0, np.stack([f1, f2, xf3 / (x + 1e-12)]), 0.0), share
 
 
 def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool, charged: Any) -> Array:
     """d^2 sigma/dW dQ^2 [cm^2/GeV^3] of (3, ...) F1, F2, F3 on a nucleon at rest; clipped at 0, so outside most of the limits.
 
-    charged: one for all or one each. Terms of the lepton's mass with F4 = 0 and 2 x F5 = F2 (S. Kretzer, M. Reno, hep-ph/0208187, eq. 2 and 6).
+    charged: one for all or one each. Terms of the lepton's mass with F4 = 0 and 2 x F5 = F2 (S. Kretzer, M. Reno, hep-ph/0208187, eq. 2 and 6), but with
+    Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (C. Berger, L. Sehgal, arXiv:0709.4378, eq. 25).
     """
     nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
     x, y, m2 = q2 / (2 * NUCLEON * nu), nu / energy, np.where(charged, MUON**2, 0.0)
@@ -78,7 +86,7 @@ def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool,
     inner = (y**2 * x + m2 * y / (2 * energy * NUCLEON)) * f1
     inner += (1 - m2 / (4 * energy**2) - (1 + NUCLEON * x / (2 * energy)) * y) * f2
     inner += (-1 if anti else 1) * (x * y * (1 - y / 2) - m2 * y / (4 * energy * NUCLEON)) * f3
-    inner -= m2 / (NUCLEON * energy) * f2 / np.maximum(2 * x, 1e-12)
+    inner -= m2 * y / (q2 + PION**2) * f2
     boson = np.where(charged, W_MASS, Z_MASS)
     scale = CM2 * FERMI**2 * w / (2 * np.pi * NUCLEON * nu) / (1 + q2 / boson**2) ** 2
     value: Array = scale * np.maximum(inner, 0.0)
