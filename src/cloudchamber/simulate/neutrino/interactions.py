@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Interactions:
     kind: (N,) QE, RES, DIS, COH or MEC. nucleon: (N,) PDG code of the struck nucleon, 2000000200 + 0, 1, 2 for the pairs
     nn, np, pp (GENIE's codes), 0 for the whole nucleus. hadrons: what left the vertex, before the nucleus acts on it.
     radius: (N,) distance of the vertex from the nucleus' centre [fm]. weight: (N,), 1 for unweighted events.
+    nucleon_N4: (N, 4) energy and momentum of what was struck, bound: neutrino + nucleon_N4 = lepton + hadrons.
+    cross_section: mean over the flux [cm2 per nucleon]. Of a coherent event the recoiling nucleus is a hadron, too.
     """
 
     neutrino_pdg: NDArray[np.int64]
@@ -42,6 +44,8 @@ class Interactions:
     hadrons: Particles
     radius: NDArray[np.float64]
     weight: NDArray[np.float64]
+    nucleon_N4: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    cross_section: float = float("nan")
 
     def __len__(self) -> int:
         return len(self.kind)

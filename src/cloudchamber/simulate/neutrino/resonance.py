@@ -1,0 +1,129 @@
+"""Baryon resonances, W below 1.7 GeV: helicity amplitudes of the quark model of Rein and Sehgal, without interference."""
+
+# D. Rein, L. Sehgal, doi:10.1016/0003-4916(81)90242-6, with the form factors of R. Feynman, M. Kislinger, F. Ravndal.
+# R resonance
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON, PION, SIN2_WEAK, V_UD, Array, momentum
+
+W_CUT = 1.7  # GeV; above it the deep inelastic cross-section stands alone, as in GENIE (config/CommonParam.xml)
+VECTOR_MASS = 0.84  # GeV, Rein and Sehgal
+# Deuterium data of ANL and BNL: P. Rodrigues, C. Wilkinson, K. McFarland, arXiv:1601.01888.
+AXIAL_MASS, NORMALISATION = 0.94, 1.15  # GeV, 1
+OMEGA, ZETA = 1.05, 0.75  # GeV^2 of the oscillator, and the axial renormalisation; Rein and Sehgal
+_WIDTHS = (6.0, 4.0, 2.0)  # how far above its mass a line of band 0, 1, 2 reaches, in widths; GENIE, MaxNWidthForN0Res and so on
+_MINIMUM_W = NUCLEON + PION
+
+
+@dataclass(frozen=True)
+class Resonance:
+    """A resonance: mass and width [GeV], orbital momentum of N pi, branching to N pi and N eta, twice its isospin.
+
+    band: oscillator quanta. half, three_half: coefficients (T, R) of the amplitudes of these helicities; scalar: (S, C), and
+    how many B go with C. Signs between resonances, and between vector and axial scalar parts, do not matter here.
+    """
+
+    name: str
+    mass: float
+    width: float
+    orbital: int
+    pion: float
+    eta: float
+    isospin2: int
+    band: int
+    half: tuple[float, float]
+    three_half: tuple[float, float]
+    scalar: tuple[float, float, float]
+
+
+def _root(numerator: float, denominator: float = 1.0) -> float:
+    return float(np.sqrt(numerator / denominator))
+
+
+# Masses, widths, branchings: PDG 2024, rounded. Amplitudes: table II of Rein and Sehgal.
+RESONANCES = (
+    Resonance("P33(1232)", 1.232, 0.117, 1, 1.0, 0.0, 3, 0, (0, _root(2)), (0, _root(6)), (0, _root(8), 0)),
+    Resonance("P11(1440)", 1.440, 0.350, 1, 0.65, 0.0, 1, 2, (0, _root(25, 12)), (0, 0), (_root(3, 4), _root(25, 12), 2)),
+    Resonance("D13(1520)", 1.515, 0.110, 2, 0.60, 0.0, 1, 1, (_root(6), -_root(16, 3)), (_root(18), 0), (_root(12), _root(16, 3), 0)),
+    Resonance("S11(1535)", 1.530, 0.150, 0, 0.42, 0.42, 1, 1, (_root(12), _root(8, 3)), (0, 0), (_root(6), _root(4, 3), 3)),
+    Resonance("P33(1600)", 1.570, 0.250, 1, 0.16, 0.0, 3, 2, (0, _root(1, 6)), (0, _root(1, 2)), (0, _root(2, 3), 2)),
+    Resonance("S31(1620)", 1.610, 0.130, 0, 0.30, 0.0, 3, 1, (_root(3), -_root(1, 6)), (0, 0), (_root(3, 2), _root(1, 6), 3)),
+    Resonance("S11(1650)", 1.650, 0.125, 0, 0.60, 0.25, 1, 1, (0, _root(1, 6)), (0, 0), (0, _root(2, 3), 3)),
+    Resonance("D15(1675)", 1.675, 0.145, 2, 0.40, 0.01, 1, 1, (0, _root(3, 10)), (0, _root(3, 5)), (0, _root(6, 5), 0)),
+    Resonance("F15(1680)", 1.685, 0.120, 3, 0.65, 0.0, 1, 2, (_root(9, 5), -_root(5, 2)), (_root(18, 5), 0), (_root(9, 10), _root(5, 2), 0)),
+    Resonance("D33(1700)", 1.710, 0.300, 2, 0.15, 0.0, 3, 1, (_root(3, 2), _root(1, 3)), (_root(9, 2), 0), (_root(3), _root(1, 3), 0)),
+    Resonance("P11(1710)", 1.710, 0.140, 1, 0.12, 0.30, 1, 2, (0, _root(2, 3)), (0, 0), (_root(3, 2), _root(2, 3), 2)),
+    Resonance("D13(1700)", 1.720, 0.200, 2, 0.12, 0.01, 1, 1, (0, _root(1, 30)), (0, _root(9, 10)), (0, _root(2, 15), 0)),
+    Resonance("P13(1720)", 1.720, 0.250, 1, 0.11, 0.03, 1, 2, (_root(27, 10), _root(5, 3)), (_root(9, 10), 0), (_root(3, 5), _root(5, 3), 5)),
+    Resonance("F35(1905)", 1.880, 0.330, 3, 0.12, 0.0, 3, 2, (0, _root(1, 35)), (0, _root(18, 35)), (0, _root(4, 35), 0)),
+    Resonance("F37(1950)", 1.930, 0.285, 3, 0.40, 0.0, 3, 2, (0, _root(6, 35)), (0, _root(2, 7)), (0, _root(24, 35), 0)),
+)
+
+
+def helicities(w: Array, q2: Array, *, charged: bool) -> Array:
+    """(R, 5, ...) strengths of each resonance per GeV of W, for the isospin factor 1.
+
+    Last of the five: scalar; before it left-handed bosons in helicity 1/2 and 3/2, then right-handed ones. The neutral current
+    has V (1 - 2 sin^2) - A, half of it for isospin 1/2; its isoscalar vector part is left out.
+    """
+    found = []
+    for r in RESONANCES:
+        vector = 1.0 if charged else 1 - 2 * SIN2_WEAK
+        line = NORMALISATION * breit_wigner(r, w) * (1.0 if charged or r.isospin2 == 3 else 0.25)
+        found.append(_strengths(r, w, q2, vector) * line)
+    return np.array(found)
+
+
+def structure(strengths: Array, w: Array, q2: Array, *, charged: bool) -> Array:
+    """(3, R, ...) F1, F2, F3 of (R, 5, ...) strengths. From dsigma of Rein and Sehgal, eq. 2.12, for a massless lepton."""
+    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
+    q3 = np.sqrt(nu**2 + q2)
+    left, right = (strengths[:, i] + strengths[:, i + 1] for i in (0, 2))
+    # The factors q^2/Q^2 of the scalar part and Q^2/q^2 of all are multiplied out: finite at Q^2 = 0.
+    f1 = w * (left + right) / 4
+    f2 = nu / 4 * (q2 / q3**2 * (left + right) * w / NUCLEON + 2 * strengths[:, 4] * NUCLEON / w)
+    f3 = nu * w * (left - right) / (2 * q3)
+    return np.stack([f1, f2, f3]) * (V_UD**2 if charged else 1.0)
+
+
+def breit_wigner(r: Resonance, w: Array) -> Array:
+    """Line shape per GeV of W, normalised to 1 from the threshold to where the line is cut; the width runs with W."""
+    end = r.mass + _WIDTHS[r.band] * r.width
+    grid = np.linspace(_MINIMUM_W, end, 2000)
+    norm = np.trapezoid(_line(r, grid), grid)
+    return np.where((w > _MINIMUM_W) & (w < end), _line(r, w) / norm, 0.0)
+
+
+def _line(r: Resonance, w: Array) -> Array:
+    ratio = momentum(np.asarray(w), NUCLEON, PION) / momentum(np.array(r.mass), NUCLEON, PION)
+    width = r.width * ratio ** (2 * r.orbital + 1)
+    return width / ((w - r.mass) ** 2 + width**2 / 4)
+
+
+def _strengths(r: Resonance, w: Array, q2: Array, vector: float) -> Array:
+    """(5, ...) |f|^2 for left 1/2, left 3/2, right 1/2, right 3/2, scalar of one resonance."""
+    m, n = NUCLEON, r.band
+    nu = (w**2 - m**2 + q2) / (2 * m)
+    q3 = np.sqrt(nu**2 + q2)
+    form = (1 + q2 / (4 * m**2)) ** (0.5 - n)
+    gv, ga = vector * form * (1 + q2 / VECTOR_MASS**2) ** -2, form * (1 + q2 / AXIAL_MASS**2) ** -2
+    d = (w + m) ** 2 + q2
+    root = np.sqrt(2 / OMEGA)
+    q_star = m * q3 / w
+    lam = root * q_star
+    tv, ta = gv / (3 * w * root), 2 / 3 * ZETA / root * q_star * ga / d
+    rv, ra = np.sqrt(2) * q_star * (w + m) * gv / d, np.sqrt(2) / 6 * ZETA * ga / w * (w + m + 2 * n * OMEGA * w / d)
+    s = q2 / q3**2 * (3 * w * m - q2 - m**2) * gv / (6 * m**2)
+    b = ZETA / (3 * w * root) * (1 + (w**2 - m**2 - q2) / d) * ga
+    c = ZETA / (6 * q3) * (w**2 - m**2 + n * OMEGA * (w**2 - m**2 - q2) / d) * ga / m
+    up, down = lam ** max(n - 1, 0), lam**n
+    half, three = ((t * up, x * down) for t, x in (r.half, r.three_half))
+    found = [(t * (tv + k * ta) + x * (rv + k * ra)) ** 2 for k in (1, -1) for t, x in (half, three)]
+    axial = r.scalar[1] * (up * (lam * c - r.scalar[2] * b) if n else c)
+    found.append(2 * ((r.scalar[0] * down * s) ** 2 + axial**2))
+    return np.array(found)
