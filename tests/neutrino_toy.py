@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cloudchamber.simulate.neutrino import scattering as two
+from cloudchamber.simulate.neutrino import kinematics as two
 from cloudchamber.simulate.neutrino.interactions import DIS, QE, RES, Interactions, Particles
 
 PROTON, NEUTRON = 0.93827, 0.93957
@@ -21,10 +21,9 @@ def interactions(n: int, seed: int = 0, energy: float = 6.0) -> Interactions:
     neutrino = np.column_stack([e_nu, np.zeros((n, 2)), e_nu])
     total = neutrino + target
     sqrt_s = np.sqrt(total[:, 0] ** 2 - (total[:, 1:] ** 2).sum(axis=1))
-    scale = 2 * two.momentum_cm(sqrt_s, mass_l, w) ** 2 / 0.5  # forward: exp(-Q2 / 0.5 GeV2)
+    scale = 2 * two.momentum(sqrt_s, mass_l, w) ** 2 / 0.5  # forward: exp(-Q2 / 0.5 GeV2)
     cos = np.clip(1 - rng.exponential(size=n) / scale, -1, 1)
-    axis = np.broadcast_to([0.0, 0.0, 1.0], (n, 3))
-    pair = two.two_body(total, mass_l, w, two.around(axis, cos, rng))
+    pair = two.boost(two.two_body(sqrt_s, mass_l, w, cos, rng), total[:, None])
     event, pdg, p4 = [], [], []
     for i in range(n):
         codes, vectors = _hadrons(pair[i, 1], kind[i], bool(charged_current[i]), rng)
@@ -46,13 +45,5 @@ def _hadrons(system, kind, charged_current, rng):
     codes = list(options[charged_current][rng.integers(2)])
     if kind == DIS:
         codes += [[111], [211, -211]][rng.integers(2)]
-    vectors = []
-    masses = [float(two.masses(np.array([c]))[0]) for c in codes]
-    for i in range(len(codes) - 1):
-        m = float(np.sqrt(system[0] ** 2 - (system[1:] ** 2).sum()))
-        rest = sum(masses[i + 1 :]) if i < len(codes) - 2 else masses[-1]
-        other = rest + (rng.random() * (m - rest - masses[i]) if i < len(codes) - 2 else 0.0)
-        one = two.two_body(system[None], np.array([masses[i]]), np.array([other]), two.isotropic(1, rng))[0]
-        vectors.append(one[0])
-        system = one[1]
-    return codes, [*vectors, system]
+    masses = two.mass_of(np.array([codes]))
+    return codes, list(two.boost(two.phase_space(np.sqrt(two.square(system[None])), masses, rng), system[None, None])[0])

@@ -17,15 +17,27 @@ from numpy.typing import NDArray
 
 from cloudchamber.simulate.neutrino import scattering as two
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, Interactions, Particles
+from cloudchamber.simulate.neutrino.kinematics import (
+    CARBON,
+    NUCLEON,
+    boost,
+    direction,
+    into_rest,
+    momentum,
+    on_shell,
+    phase_space,
+    square,
+    turn,
+    two_body,
+)
+from cloudchamber.simulate.neutrino.nucleus import REMOVAL, density
 
 Array = NDArray[Any]
 
 STEP, EDGE = 0.25, 6.0  # fm: length of a step; beyond it there is no nucleus
-_A, _ALPHA = 1.687, 1.067  # fm; harmonic oscillator density of 12C (H. de Vries et al., ADNDT 36 (1987) 495)
-_HBARC = 0.1973270  # GeV fm
-_REMOVAL = 0.025  # GeV to take a nucleon out (E. Moniz et al., PRL 26 (1971) 445: 25 MeV for carbon)
+_HBAR_C = 0.1973269804  # GeV fm
 _FORMATION = 0.342  # fm/c (SKAT, as in GENIE, arXiv:1510.05494): DIS hadrons move p/m times it before they can collide
-_CARBON = np.array([11.174863, 0.0, 0.0, 0.0])  # GeV, 12 u less six electrons, at rest
+_AT_REST = np.array([CARBON, 0.0, 0.0, 0.0])
 # Absorption: on nucleons over that on deuterons, and by how much a bound pair's is shifted [GeV]. Both chosen (see above).
 _PAIRS, _PAIR_SHIFT = 3.2, 0.025
 _LIKE = 0.1  # share of absorptions on nn by pi+ (pp by pi-); ours, after 3He data (unverified)
@@ -58,10 +70,10 @@ def cascade(interactions: Interactions, rng: np.random.Generator) -> Particles:
     left = initial - _sums(hadrons.event, np.stack([charge, baryon], axis=1), size)
     wait = np.where(interactions.kind[hadrons.event] == DIS, _formation_length(hadrons), 0.0)
     wait = np.where(interactions.kind[hadrons.event] == COH, np.inf, wait)
-    place = interactions.radius[:, None] * two.isotropic(size, rng)
+    place = interactions.radius[:, None] * direction(rng.uniform(-1, 1, size), rng)
     moving = _Moving(hadrons.event, hadrons.pdg, hadrons.p4_T4, place[hadrons.event], wait)
     final, _ = _transport(moving, left, rng)
-    energy = interactions.neutrino_N4 - interactions.lepton_N4 + _CARBON
+    energy = interactions.neutrino_N4 - interactions.lepton_N4 + _AT_REST
     return _with_remnant(final, initial, energy)
 
 
@@ -74,7 +86,7 @@ def scatter(pdg: int, momentum: float, n: int, rng: np.random.Generator) -> Scat
     charge, baryon = charge_and_baryon(codes)
     final, interacted = _transport(_Moving(np.arange(n), codes, p4, at, np.zeros(n)), np.tile([6, 12], (n, 1)), rng)
     initial = np.column_stack([6 + charge, 12 + baryon])
-    return Scattering(_with_remnant(final, initial, p4 + _CARBON), interacted, np.pi * EDGE**2 * 10)
+    return Scattering(_with_remnant(final, initial, p4 + _AT_REST), interacted, np.pi * EDGE**2 * 10)
 
 
 def charge_and_baryon(pdg: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -92,12 +104,6 @@ def charge_and_baryon(pdg: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     charge = np.select([size >= _NUCLEUS, lepton], [size // 10_000 % 1000, -1], third // 3)
     baryon = np.select([size >= _NUCLEUS, q1 > 0], [size // 10 % 1000, 1], 0)
     return charge * sign, baryon * sign
-
-
-def density(radius: Array) -> NDArray[np.float64]:
-    """Nucleons per fm3 at a distance [fm] from the centre of carbon."""
-    x2 = (radius / _A) ** 2
-    return np.asarray(12 * (1 + _ALPHA * x2) * np.exp(-x2) / (np.pi**1.5 * _A**3 * (1 + 1.5 * _ALPHA)))
 
 
 @dataclass(frozen=True)
@@ -140,12 +146,11 @@ def _step(moving: _Moving, left_N2: Array, interacted_N: Array, rng: np.random.G
     """The particles after what happens to them within one step."""
     ready = np.flatnonzero(moving.wait <= 0)
     rho = density(np.linalg.norm(moving.at_T3[ready], axis=1))
-    fermi = _HBARC * np.cbrt(1.5 * np.pi**2 * rho)
+    fermi = _HBAR_C * np.cbrt(1.5 * np.pi**2 * rho)
     target, pion = _bound(fermi, rng), np.abs(moving.pdg[ready]) < 1000
     total = moving.p4_T4[ready] + target
     # The cross-section is that on a free nucleon of this momentum: a Delta is bound as the nucleon is.
-    free = moving.p4_T4[ready, 0] + np.hypot(np.linalg.norm(target[:, 1:], axis=1), two.NUCLEON_MASS)
-    sqrt_s = np.sqrt(free**2 - (total[:, 1:] ** 2).sum(axis=1))
+    sqrt_s = np.sqrt(square(moving.p4_T4[ready] + on_shell(NUCLEON, target[:, 1:])))
     left = left_N2[moving.event[ready]]
     there = np.stack([left[:, 0], left[:, 1] - left[:, 0]], axis=1) * (rho / 12)[:, None]  # protons and neutrons per fm3
     kinetic = moving.p4_T4[ready, 0] - two.masses(moving.pdg[ready])
@@ -172,8 +177,8 @@ def _step(moving: _Moving, left_N2: Array, interacted_N: Array, rng: np.random.G
 def _bound(fermi_T: Array, rng: np.random.Generator) -> NDArray[np.float64]:
     """(T, 4) nucleons of the local Fermi sea, less what it takes to remove them."""
     n = len(fermi_T)
-    p = (fermi_T * np.cbrt(rng.random(n)))[:, None] * two.isotropic(n, rng)
-    return np.column_stack([np.full(n, two.NUCLEON_MASS - _REMOVAL), p])
+    p = (fermi_T * np.cbrt(rng.random(n)))[:, None] * direction(rng.uniform(-1, 1, n), rng)
+    return np.column_stack([np.full(n, NUCLEON - REMOVAL), p])
 
 
 def _products(
@@ -191,15 +196,16 @@ def _products(
     pair = np.where(rng.random(n) < _LIKE, 1 - charge, 1)  # charge of the absorbing pair: np, or nn for pi+, pp for pi-
     pdg[absorbed, :2] = two.NEUTRON + 100 * np.stack([pair + charge > 0, pair + charge > 1], axis=1)[absorbed]
     total = total_H4 + absorbed[:, None] * _bound(fermi_H, rng)
-    sqrt_s = np.sqrt(np.maximum(total[:, 0] ** 2 - (total[:, 1:] ** 2).sum(axis=1), 0.0))
-    mass = two.masses(pdg)
-    p_cm = two.momentum_cm(sqrt_s, mass[:, 0], mass[:, 1])
-    cos = np.where(absorbed, 2 * rng.random(n) - 1, two.cos_theta(pion, sqrt_s, p_cm, rng))
-    axis = two.boost(hit.p4_T4, total, -1.0)[:, 1:]
+    sqrt_s, mass = np.sqrt(np.maximum(square(total), 1e-6)), two.masses(pdg)
+    closed = sqrt_s <= mass.sum(axis=1)
+    cos = two.cos_theta(pion, sqrt_s, momentum(sqrt_s, mass[:, 0], mass[:, 1]), rng)
+    cos = np.where(absorbed, rng.uniform(-1, 1, n), cos)
     p4 = np.zeros((n, 3, 4))
-    p4[:, :2] = two.two_body(total, mass[:, 0], mass[:, 1], two.around(axis, cos, rng))
-    p4[inelastic] = two.three_body(total[inelastic], mass[inelastic], rng)
-    pdg[sqrt_s <= mass.sum(axis=1)] = -_NUCLEUS
+    axis = into_rest(hit.p4_T4, total)[:, None, 1:]
+    p4[:, :2] = boost(turn(two_body(sqrt_s, mass[:, 0], mass[:, 1], cos, rng), axis), total[:, None])
+    three = np.flatnonzero(inelastic & ~closed)
+    p4[three] = boost(phase_space(sqrt_s[three], mass[three], rng), total[three, None])
+    pdg[closed] = -_NUCLEUS
     return pdg, p4
 
 

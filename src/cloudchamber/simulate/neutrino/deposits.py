@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.simulate.neutrino import scattering as two
 from cloudchamber.simulate.neutrino.interactions import Particles
+from cloudchamber.simulate.neutrino.kinematics import MUON as MUON_MASS
+from cloudchamber.simulate.neutrino.kinematics import PION
 from cloudchamber.simulate.neutrino.tracker_card import VIEW_AXES, TrackerCard, energy_of, range_of
 
 Array = NDArray[Any]
 
 MUON, TRACK, SHOWER, DEBRIS, NEUTRON, OVERLAY, FUZZ = range(7)  # what a deposit comes from
 LIGHT = 299.792458  # mm/ns
-MUON_MASS = 0.1056584  # GeV (doi:10.1103/PhysRevD.110.030001)
 _CRITICAL = 0.094  # GeV, critical energy of polystyrene (PDG, atomic and nuclear properties)
 SHAPE = np.array([[np.cos(a), np.sin(a)] for a in (0, np.pi / 3, -np.pi / 3)])  # normals of the hexagon's sides
 
@@ -127,7 +127,7 @@ def debris(lines: Lines, ends: Ends, card: TrackerCard, rng: np.random.Generator
     """What is seen around the points where hadrons collided; a third of the pions is absorbed, with their mass."""
     hit = np.flatnonzero(ends.collides)
     absorbed = (np.abs(lines.pdg[hit]) < 1000) & (rng.random(len(hit)) < 1 / 3)
-    seen = (ends.left[hit] + absorbed * two.PION_MASS) * np.clip(rng.normal(*card.rest_visible, len(hit)), 0.05, 1.1)
+    seen = (ends.left[hit] + absorbed * PION) * np.clip(rng.normal(*card.rest_visible, len(hit)), 0.05, 1.1)
     return _spread(lines, hit, seen, ends.at_T4[hit], DEBRIS, card, rng)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cloudchamber.run import atomic
 from cloudchamber.simulate.neutrino.cascade import cascade
 from cloudchamber.simulate.neutrino.interactions import Interactions, Particles
-from cloudchamber.simulate.neutrino.scattering import NUCLEON_MASS
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON
 from cloudchamber.simulate.neutrino.tracker import Response, respond, to_detector
 from cloudchamber.simulate.neutrino.tracker_card import MINERVA, TrackerCard
 
@@ -127,7 +127,7 @@ def _truth(interactions: Interactions, final: Particles, card: TrackerCard) -> B
     p4 = _fours(to_detector(np.concatenate([interactions.lepton_N4, final.p4_T4])[order], card))
     q = interactions.neutrino_N4 - interactions.lepton_N4
     q2 = (q[:, 1:] ** 2).sum(axis=1) - q[:, 0] ** 2
-    w2 = NUCLEON_MASS**2 + 2 * NUCLEON_MASS * q[:, 0] - q2
+    w2 = NUCLEON**2 + 2 * NUCLEON * q[:, 0] - q2
     return {
         "mc_incoming": interactions.neutrino_pdg.astype(np.int32),
         "mc_incomingE": interactions.neutrino_N4[:, 0] * _MEV,

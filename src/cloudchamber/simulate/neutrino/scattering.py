@@ -1,4 +1,4 @@
-"""Pions and nucleons on a nucleon: measured cross-sections, and two- and three-body final states."""
+"""Pions and nucleons on a nucleon: measured cross-sections, charges of three-body final states, scattering angles."""
 
 # T collision, 2 on a proton or on a neutron, 3 elastic, charge exchange, pion production
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudchamber.simulate.neutrino.kinematics import MASSES, NUCLEON, PION
+
 Array = NDArray[Any]
 
-PROTON, NEUTRON, PIZERO, PIPLUS = 2212, 2112, 111, 211
-NUCLEON_MASS, PION_MASS = 0.93892, 0.13957  # GeV, mean of proton and neutron; pi+ (doi:10.1103/PhysRevD.110.030001)
-_MASSES = {PROTON: 0.93827, NEUTRON: 0.93957, PIZERO: 0.13498, PIPLUS: 0.13957}  # GeV, as above
+PROTON, NEUTRON, PIZERO, PIPLUS = _CODES = 2212, 2112, 111, 211
 _MB = 0.1  # fm2
 
 # Total cross-sections of pi+ p and pi- p [mb] at sqrt(s) [GeV]: measured, as compiled in Geant4's G4XpipNTotal, G4XpimNTotal.
@@ -49,7 +49,7 @@ _NUCLEON_STATES = {
 
 def masses(pdg: Array) -> NDArray[np.float64]:
     """Masses [GeV] of pions and nucleons; 0 for code 0."""
-    return np.select([np.abs(pdg) == code for code in _MASSES], list(_MASSES.values()), 0.0)
+    return np.select([np.abs(pdg) == code for code in _CODES], [MASSES[code] for code in _CODES], 0.0)
 
 
 def cross_sections(pdg: Array, sqrt_s: Array) -> NDArray[np.float64]:
@@ -57,7 +57,7 @@ def cross_sections(pdg: Array, sqrt_s: Array) -> NDArray[np.float64]:
     pion = np.abs(pdg) < 1000
     found = np.zeros((len(pdg), 2, 3))
     found[pion] = _pion(np.sign(pdg[pion]) * (pdg[pion] != PIZERO), sqrt_s[pion])
-    kinetic = sqrt_s[~pion] ** 2 / (2 * NUCLEON_MASS) - 2 * NUCLEON_MASS
+    kinetic = sqrt_s[~pion] ** 2 / (2 * NUCLEON) - 2 * NUCLEON
     elastic = np.interp(kinetic, _NN_T, _NN_ELASTIC)
     for i, code in enumerate((PROTON, NEUTRON)):
         total = np.where(pdg[~pion] == code, np.interp(kinetic, _NN_T, _PP), np.interp(kinetic, _NN_T, _NP))
@@ -66,7 +66,7 @@ def cross_sections(pdg: Array, sqrt_s: Array) -> NDArray[np.float64]:
 
 
 def _pion(charge: Array, sqrt_s: Array) -> NDArray[np.float64]:
-    kinetic = (sqrt_s**2 - (NUCLEON_MASS + PION_MASS) ** 2) / (2 * NUCLEON_MASS)
+    kinetic = (sqrt_s**2 - (NUCLEON + PION) ** 2) / (2 * NUCLEON)
     plus = np.exp(np.interp(sqrt_s, (*_PLUS_S, *_HIGH_S), np.log((*_PLUS, *_HIGH_PLUS))))
     minus = np.exp(np.interp(sqrt_s, (*_MINUS_S, *_HIGH_S), np.log((*_MINUS, *_HIGH_MINUS))))
     shares = (np.interp(kinetic, _SHARE_T, table) for table in (_PLUS_ELASTIC, _MINUS_ELASTIC, _MINUS_EXCHANGE))
@@ -109,60 +109,9 @@ def cos_theta(pion: Array, sqrt_s: Array, p_cm: Array, rng: np.random.Generator)
     half = 2 * u - 1
     root = np.sqrt(half**2 + 1 / 27)
     delta = np.cbrt(half + root) + np.cbrt(half - root)
-    lab = np.sqrt(np.maximum((sqrt_s**2 / (2 * NUCLEON_MASS) - NUCLEON_MASS) ** 2 - NUCLEON_MASS**2, 0.0))  # of a nucleon
+    lab = np.sqrt(np.maximum((sqrt_s**2 / (2 * NUCLEON) - NUCLEON) ** 2 - NUCLEON**2, 0.0))  # of a nucleon
     power = np.minimum(lab, 2.0) ** 8
     slope = np.where(pion, 7.0, 5.5 * power / (7.7 + power) + 0.67 * np.maximum(lab - 2, 0.0))
     scale = np.maximum(2 * slope * p_cm**2, 1e-6)
     forward = 1 + np.log(u + (1 - u) * np.exp(-2 * scale)) / scale
     return np.where(pion & (sqrt_s < 1.35), delta, np.clip(forward, -1.0, 1.0))
-
-
-def momentum_cm(sqrt_s: Array, m1: Array, m2: Array) -> NDArray[np.float64]:
-    """(T,) momentum [GeV] of two bodies in their rest frame; 0 below threshold."""
-    square = (sqrt_s**2 - (m1 + m2) ** 2) * (sqrt_s**2 - (m1 - m2) ** 2)
-    return np.asarray(np.sqrt(np.maximum(square, 0.0)) / (2 * np.maximum(sqrt_s, 1e-9)))
-
-
-def two_body(total_T4: Array, m1: Array, m2: Array, direction_T3: Array) -> NDArray[np.float64]:
-    """(T, 2, 4) energies and momenta of two bodies; direction_T3: of the first in the rest frame of total_T4."""
-    sqrt_s = np.sqrt(np.maximum(total_T4[:, 0] ** 2 - (total_T4[:, 1:] ** 2).sum(axis=1), 0.0))
-    p = momentum_cm(sqrt_s, m1, m2)[:, None] * direction_T3
-    square = (p**2).sum(axis=1)
-    one = np.column_stack([np.sqrt(square + m1**2), p])
-    return np.stack([boost(one, total_T4), boost(np.column_stack([np.sqrt(square + m2**2), -p]), total_T4)], axis=1)
-
-
-def three_body(total_T4: Array, masses_T3: Array, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(T, 3, 4) three bodies, nearly by phase space: the best weighted draw of eight masses of the last two."""
-    sqrt_s = np.sqrt(np.maximum(total_T4[:, 0] ** 2 - (total_T4[:, 1:] ** 2).sum(axis=1), 0.0))
-    m1, m2, m3 = masses_T3.T
-    span = np.maximum(sqrt_s - m1 - m2 - m3, 0.0)
-    pair = (m2 + m3)[:, None] + span[:, None] * rng.random((len(span), 8))
-    weight = momentum_cm(sqrt_s[:, None], m1[:, None], pair) * momentum_cm(pair, m2[:, None], m3[:, None])
-    choice = (weight.cumsum(axis=1) < weight.sum(axis=1, keepdims=True) * rng.random((len(span), 1))).sum(axis=1)
-    pair = pair[np.arange(len(span)), np.minimum(choice, 7)]
-    first = two_body(total_T4, m1, pair, isotropic(len(span), rng))
-    return np.concatenate([first[:, :1], two_body(first[:, 1], m2, m3, isotropic(len(span), rng))], axis=1)
-
-
-def boost(p4_T4: Array, frame_T4: Array, sign: float = 1.0) -> NDArray[np.float64]:
-    """(T, 4) vectors of the rest frame of frame_T4, in the frame where it moves so; sign -1: the other way."""
-    mass = np.sqrt(np.maximum(frame_T4[:, 0] ** 2 - (frame_T4[:, 1:] ** 2).sum(axis=1), 1e-12))
-    u = sign * frame_T4[:, 1:] / mass[:, None]
-    along = (u * p4_T4[:, 1:]).sum(axis=1)
-    gamma = frame_T4[:, 0] / mass
-    return np.column_stack([gamma * p4_T4[:, 0] + along, p4_T4[:, 1:] + u * (along / (gamma + 1) + p4_T4[:, 0])[:, None]])
-
-
-def around(axis_T3: Array, cos: Array, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(T, 3) unit vectors at an angle to an axis, the azimuth random."""
-    z = axis_T3 / np.maximum(np.linalg.norm(axis_T3, axis=1), 1e-12)[:, None]
-    x = np.cross(z, np.where(np.abs(z[:, :1]) < 0.9, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]]))
-    x /= np.linalg.norm(x, axis=1)[:, None]
-    phi, sin = 2 * np.pi * rng.random(len(cos)), np.sqrt(np.maximum(1 - cos**2, 0.0))
-    return np.asarray((sin * np.cos(phi))[:, None] * x + (sin * np.sin(phi))[:, None] * np.cross(z, x) + cos[:, None] * z)
-
-
-def isotropic(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(n, 3) unit vectors."""
-    return around(np.broadcast_to([0.0, 0.0, 1.0], (n, 3)), 2 * rng.random(n) - 1, rng)

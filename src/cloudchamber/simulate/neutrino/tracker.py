@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.simulate.neutrino import deposits as energy_of_particles
-from cloudchamber.simulate.neutrino import scattering as two
 from cloudchamber.simulate.neutrino.cascade import charge_and_baryon
 from cloudchamber.simulate.neutrino.deposits import FUZZ, MUON, SHAPE, TRACK, Clusters, Ends, Lines
 from cloudchamber.simulate.neutrino.interactions import Interactions, Particles
+from cloudchamber.simulate.neutrino.kinematics import MUON as MUON_MASS
+from cloudchamber.simulate.neutrino.kinematics import PROTON, boost, square, two_body
 from cloudchamber.simulate.neutrino.tracker_card import HCAL, MINERVA, NUCLEAR, VIEW_AXES, TrackerCard, energy_of, range_of
 
 Array = NDArray[Any]
 
-_PROTON_MASS, _SHOWER_MASS = 0.938272, 0.001  # GeV; the tuples give prongs of pid 13 a mass of 1 MeV
+_SHOWER_MASS = 0.001  # GeV; the tuples give prongs of pid 13 this mass
 _NUCLEI = 1_000_000_000
 
 
@@ -127,7 +128,8 @@ def _visible(interactions: Interactions, final: Particles, card: TrackerCard, rn
     leptons = np.flatnonzero(~np.isin(np.abs(interactions.lepton_pdg), (12, 14, 16)))
     parents = np.isin(final.pdg, (111, 221))
     n = int(parents.sum())
-    pairs = two.two_body(final.p4_T4[parents], np.zeros(n), np.zeros(n), two.isotropic(n, rng)).reshape(-1, 4)
+    frame, none = final.p4_T4[parents], np.zeros(n)
+    pairs = boost(two_body(np.sqrt(square(frame)), none, none, rng.uniform(-1, 1, n), rng), frame[:, None]).reshape(-1, 4)
     event = np.concatenate([leptons, final.event[~parents], np.repeat(final.event[parents], 2)])
     pdg = np.concatenate([interactions.lepton_pdg[leptons], final.pdg[~parents], np.full(2 * n, 22)])
     p4 = np.concatenate([interactions.lepton_N4[leptons], final.p4_T4[~parents], pairs])
@@ -147,7 +149,7 @@ def _muons(
     spread = np.where(p < card.range_limit, card.range_resolution, card.curvature_resolution)
     p = p * np.exp(spread * rng.standard_normal(len(p)))
     vector = p[:, None] * _turned(lines.unit_T3[rows], card.angle_resolution, rng)
-    energy = np.sqrt((vector**2).sum(axis=1) + energy_of_particles.MUON_MASS**2)
+    energy = np.sqrt((vector**2).sum(axis=1) + MUON_MASS**2)
     found, charge = np.full((size, 4), np.nan), np.zeros(size)
     found[lines.event[rows]] = np.column_stack([energy, vector])
     charge[lines.event[rows]] = -np.sign(lines.pdg[rows])
@@ -161,14 +163,14 @@ def _prongs(
     size = len(vertex)
     tracked = (ends.planes >= card.track_planes) & (np.abs(charged.pdg) != 13)
     t = np.flatnonzero(tracked & (rng.random(len(tracked)) < card.track_efficiency))
-    called = rng.random(len(t)) < np.where(charged.pdg[t] == two.PROTON, *card.proton_call)
-    mass = np.maximum(charged.p4_T4[t, 0] - charged.kinetic[t], energy_of_particles.MUON_MASS)
+    called = rng.random(len(t)) < np.where(charged.pdg[t] == 2212, *card.proton_call)
+    mass = np.maximum(charged.p4_T4[t, 0] - charged.kinetic[t], MUON_MASS)
     length = range_of(charged.kinetic[t], mass) - range_of(ends.left[t], mass)
-    kinetic = energy_of(length, np.full(len(t), _PROTON_MASS)) * np.exp(card.proton_resolution * rng.standard_normal(len(t)))
+    kinetic = energy_of(length, np.full(len(t), PROTON)) * np.exp(card.proton_resolution * rng.standard_normal(len(t)))
     s = np.flatnonzero((showers.p4_T4[:, 0] > card.shower_energy) & (rng.random(len(showers.rows)) < card.shower_efficiency))
     shower_energy = _smeared(showers.p4_T4[s, 0], card, rng) + _SHOWER_MASS
-    energy = np.concatenate([np.where(called, kinetic + _PROTON_MASS, 0.0), shower_energy])
-    rest = np.concatenate([np.where(called, _PROTON_MASS, 0.0), np.full(len(s), _SHOWER_MASS)])
+    energy = np.concatenate([np.where(called, kinetic + PROTON, 0.0), shower_energy])
+    rest = np.concatenate([np.where(called, PROTON, 0.0), np.full(len(s), _SHOWER_MASS)])
     unit = _turned(np.concatenate([charged.unit_T3[t], showers.unit_T3[s]]), card.track_angle, rng)
     p4 = np.column_stack([energy, np.sqrt(np.maximum(energy**2 - rest**2, 0.0))[:, None] * unit])
     way = np.concatenate([np.zeros(len(t)), card.conversion * rng.exponential(size=len(s)) * (showers.pdg[s] == 22)])

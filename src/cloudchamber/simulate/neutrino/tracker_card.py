@@ -10,13 +10,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudchamber.simulate.neutrino.kinematics import PROTON
+
 NUCLEAR, TRACKER, ECAL, HCAL = 1, 2, 3, 4  # cluster_subdet
 VIEW_AXES = {1: 0.0, 2: -np.pi / 3, 3: np.pi / 3}  # rad, the axis that X, U and V measure (arXiv:1305.5199, section 2.1)
 # Protons in plastic scintillator: kinetic energy [GeV] and range [g/cm2]; NIST PSTAR for water times 1.02 for CH, above 1 GeV
 # by 2.0 to 2.1 MeV cm2/g (unverified). Other particles by their mass.
 _T = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 20.0, 200.0)
 _R = (0, 0.0025, 0.037, 0.125, 0.434, 0.903, 2.27, 4.68, 7.87, 16.1, 26.5, 52.5, 119.7, 328, 815, 2300, 9500, 95000)
-_PROTON_MASS = 0.938272  # GeV (doi:10.1103/PhysRevD.110.030001)
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,12 @@ class TrackerCard:
 
 def range_of(kinetic: NDArray[np.float64], mass: NDArray[np.float64]) -> NDArray[np.float64]:
     """Range [g/cm2] of charged particles of kinetic energy and mass [GeV] in plastic scintillator."""
-    return np.asarray(np.interp(kinetic / mass * _PROTON_MASS, _T, _R) * mass / _PROTON_MASS)
+    return np.asarray(np.interp(kinetic / mass * PROTON, _T, _R) * mass / PROTON)
 
 
 def energy_of(length: NDArray[np.float64], mass: NDArray[np.float64]) -> NDArray[np.float64]:
     """Kinetic energy [GeV] of particles with this range [g/cm2]; 0 for none."""
-    return np.asarray(np.interp(length / mass * _PROTON_MASS, _R, _T) * mass / _PROTON_MASS)
+    return np.asarray(np.interp(length / mass * PROTON, _R, _T) * mass / PROTON)
 
 
 MINERVA = TrackerCard()
