@@ -26,7 +26,7 @@ from cloudchamber.simulate.neutrino.cascade import cascade, scatter
 from cloudchamber.simulate.neutrino.flux import read_flux
 from cloudchamber.simulate.neutrino.generator import generate
 from cloudchamber.simulate.neutrino.interactions import Interactions
-from cloudchamber.simulate.neutrino.masteranadev import TREE, branches
+from cloudchamber.simulate.neutrino.masteranadev import TREE, simulate
 from cloudchamber.simulate.neutrino.tracker import respond
 
 SEED = 11
@@ -85,10 +85,9 @@ def main() -> None:
     args = parser.parse_args()
     n, pions, repetitions = (1500, 300, 2) if args.tiny else (args.events, args.pions, 5)
     interactions = generate(n, read_flux("me"), seed=SEED)
-    rates = [rate(interactions, repetition) for repetition in range(repetitions)]
-    rng = np.random.default_rng(SEED)
-    final = cascade(interactions, rng)
-    response = branches(interactions, final, respond(interactions, final, rng))
+    timed = generate(min(n, 10_000), read_flux("me"), seed=SEED + 1)
+    rates = [rate(timed, repetition) for repetition in range(repetitions)]
+    response = simulate(interactions, np.random.default_rng(SEED))
     cloud = data.from_columns({f"{TREE}/{name}": b for name, b in response.items()}, READER)
     figures = {"events_per_second": record.median(rates, "events/s"), **response_figures(response, cloud)}
     figures |= pion_figures(pions)

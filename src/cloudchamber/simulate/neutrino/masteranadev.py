@@ -31,9 +31,10 @@ _PASSIVE = "part_response_total_recoil_passive_allNonMuonClusters"
 
 
 def simulate(interactions: Interactions, rng: np.random.Generator, card: TrackerCard = MINERVA) -> Branches:
-    """Cascade and tracker for interactions, as branches."""
+    """Cascade and tracker for interactions, as branches; events without a vertex are left out, as in the files."""
     final = cascade(interactions, rng)
-    return branches(interactions, final, respond(interactions, final, rng, card), card)
+    response = respond(interactions, final, rng, card)
+    return {name: b[response.found] for name, b in branches(interactions, final, response, card).items()}
 
 
 def branches(interactions: Interactions, final: Particles, response: Response, card: TrackerCard = MINERVA) -> Branches:
@@ -50,7 +51,8 @@ def branches(interactions: Interactions, final: Particles, response: Response, c
     found: Branches = {
         MARK: np.ones(size, np.int32),
         **{n: np.zeros(size, np.int32) for n in ("phys_n_dead_discr_pair_upstream_prim_track_proj", "isMinosMatchStub")},
-        "ev_run": np.zeros(size, np.int32),
+        **{n: np.zeros(size, np.int32) for n in ("ev_run", "mc_run", "mc_subrun")},
+        "mc_nthEvtInFile": np.arange(size, dtype=np.int32),
         "ev_gate": np.arange(size, dtype=np.int32),
         "isMinosMatchTrack": has_muon.astype(np.int32),
         "improved_nmichel": r.michels.astype(np.int32),
@@ -108,7 +110,7 @@ def _lists(r: Response, card: TrackerCard) -> Branches:
     }
     blob = {"X": x, "Y": y, "Z": z, "T": t, "TPos": np.where(y == 0, x, np.hypot(x, y)), "TotalE": blobs.energy * _MEV}
     found = {f"MasterAnaDev_Blob{n}": _jagged(blobs.event, values, size) for n, values in blob.items()}
-    found["MasterAnaDev_BlobIs3D"] = _jagged(blobs.event, blobs.in_3d, size)
+    found["MasterAnaDev_BlobIs3D"] = _jagged(blobs.event, r.blob_in_3d, size)
     found |= {f"cluster_{n}": _jagged(deposits.event, values, size) for n, values in clusters.items()}
     four = np.repeat(prongs.event, 4)
     found["prong_part_E"] = _jagged(four, _fours(prongs.p4_T4).ravel(), size)

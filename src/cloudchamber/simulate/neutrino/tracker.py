@@ -7,7 +7,7 @@ Efficiencies and resolutions, not hits that are fitted. What is chosen so that p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cloudchamber.simulate.neutrino import deposits as energy_of_particles
 from cloudchamber.simulate.neutrino.cascade import charge_and_baryon
-from cloudchamber.simulate.neutrino.deposits import FUZZ, MUON, SHAPE, TRACK, Clusters, Ends, Lines
+from cloudchamber.simulate.neutrino.deposits import FUZZ, MUON, SHAPE, TRACK, Clusters, Deposits, Ends, Lines
 from cloudchamber.simulate.neutrino.interactions import Interactions, Particles
 from cloudchamber.simulate.neutrino.kinematics import MUON as MUON_MASS
 from cloudchamber.simulate.neutrino.kinematics import PROTON, boost, square, two_body
@@ -39,23 +39,17 @@ class Prongs:
 
 
 @dataclass(frozen=True)
-class Blobs:
-    """Neutron candidates. at_T4: of one view: on the axis that it measures. energy [GeV]. in_3d: both views."""
-
-    event: Array
-    energy: Array
-    at_T4: Array
-    in_3d: Array
-
-
-@dataclass(frozen=True)
 class Response:
     """What is reconstructed, in the detector's frame: z along the detector, the beam tilted down. GeV, mm, ns.
 
     vertex_N4, true_vertex_N4: x, y, z, t. muon_N4: energy, px, py, pz if matched to MINOS, NaN without. muon_charge: (N,).
     photons_N24, photon_time_N2, photon_dedx_N2: of the pi0 fit, NaN without. michels: (N,). recoil_N5: passive-corrected
     energy off the muon in nuclear targets, tracker, ECAL, HCAL, outer detector. fuzz, isolated: (N,) beside the muon.
+    blobs: neutron candidates; in one view (not blob_in_3d) on the axis that it measures. found: (N,) whether there is a
+    vertex: a track long enough to begin one.
     """
+
+    found: Array
 
     vertex_N4: Array
     true_vertex_N4: Array
@@ -65,7 +59,8 @@ class Response:
     photons_N24: Array
     photon_time_N2: Array
     photon_dedx_N2: Array
-    blobs: Blobs
+    blobs: Deposits
+    blob_in_3d: Array
     clusters: Clusters
     michels: Array
     recoil_N5: Array
@@ -95,14 +90,16 @@ def respond(interactions: Interactions, final: Particles, rng: np.random.Generat
     deposits = energy_of_particles.joined(parts)
     clusters, outside = energy_of_particles.clusters(deposits, card, rng)
     muon, muon_charge = _muons(charged, ends, size, card, rng)
+    long = np.bincount(charged.event[ends.planes >= card.vertex_planes], minlength=size) > 0
     measured = vertex + rng.normal(0, [*[card.position_resolution] * 3, 1.0], (size, 4))
     recoil, fuzz = _recoil(clusters, size, card)
     recoil[:, 4] = _sum(deposits.event, outside * (deposits.source != MUON), size)
     return Response(
+        long & (~np.isnan(muon[:, 0]) | (rng.random(size) < card.no_muon_efficiency)),
         *(measured, vertex, muon, muon_charge),
         _prongs(charged, ends, showers, measured, muon, card, rng),
-        *_pi0(showers, size, card, rng),
-        _blobs(clusters, ~np.isnan(muon[:, 0]), card, rng),
+        *_pi0(showers, charged, ends, size, card, rng),
+        *_blobs(clusters, ~np.isnan(muon[:, 0]), card, rng),
         *(clusters, _michels(charged, ends, size, card, rng), recoil, fuzz, fuzz * 0.5 * rng.random(size)),
     )
 
@@ -186,17 +183,25 @@ def _prongs(
     return Prongs(event[order], *(c[order] for c in columns), np.concatenate([np.full(size, np.nan), dedx])[order])
 
 
-def _pi0(showers: Lines, size: int, card: TrackerCard, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """The two hardest photons of an event, measured; NaN in events without two."""
-    seen = np.flatnonzero((showers.pdg == 22) & (showers.p4_T4[:, 0] > card.photon_energy))
-    order = seen[np.lexsort((-showers.p4_T4[seen, 0], showers.event[seen]))]
-    counts = np.bincount(showers.event[order], minlength=size)
+def _pi0(
+    showers: Lines, charged: Lines, ends: Ends, size: int, card: TrackerCard, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """The two hardest photons of an event, measured; debris of hadrons may pass as one. NaN in events without two."""
+    fake = np.flatnonzero(ends.collides & (rng.random(len(ends.left)) < card.photon_fake))
+    photon = np.flatnonzero(showers.pdg == 22)
+    event = np.concatenate([showers.event[photon], charged.event[fake]])
+    true = np.concatenate([showers.p4_T4[photon, 0], ends.left[fake] * card.rest_visible[0]])
+    unit = np.concatenate([showers.unit_T3[photon], charged.unit_T3[fake]])
+    start = np.concatenate([showers.start_T4[photon, 3], charged.start_T4[fake, 3]])
+    seen = np.flatnonzero(true > card.photon_energy)
+    order = seen[np.lexsort((-true[seen], event[seen]))]
+    counts = np.bincount(event[order], minlength=size)
     events = np.flatnonzero((counts >= 2) & (rng.random(size) < card.photon_efficiency))
-    first = (np.cumsum(counts) - counts)[events] + (rng.random(len(events)) < card.photon_swap)
-    pair = order[np.stack([first, 2 * (np.cumsum(counts) - counts)[events] + 1 - first])].ravel()  # either comes first
-    energy = _smeared(showers.p4_T4[pair, 0], card, rng)
-    p4 = np.column_stack([energy, energy[:, None] * _turned(showers.unit_T3[pair], card.photon_angle, rng)])
-    time = showers.start_T4[pair, 3] + rng.normal(2.0, card.time_resolution, len(pair))
+    begin, first = (np.cumsum(counts) - counts)[events], rng.random(len(events)) < card.photon_swap
+    pair = order[np.stack([begin + first, begin + 1 - first])].ravel()  # the harder mostly comes first
+    energy = _smeared(true[pair], card, rng)
+    p4 = np.column_stack([energy, energy[:, None] * _turned(unit[pair], card.photon_angle, rng)])
+    time = start[pair] + rng.normal(2.0, card.time_resolution, len(pair))
     dedx = 2 * card.prong_dedx * np.exp(0.4 * rng.standard_normal(len(pair)))
     photons, others = np.full((size, 2, 4), np.nan), np.full((2, size, 2), np.nan)
     photons[events] = p4.reshape(2, -1, 4).swapaxes(0, 1)
@@ -221,14 +226,14 @@ def _recoil(found: Clusters, size: int, card: TrackerCard) -> tuple[NDArray[np.f
     return np.stack([*sums, np.zeros(size)], axis=1), _sum(deposits.event, energy * (deposits.source == FUZZ), size)
 
 
-def _blobs(found: Clusters, has_muon: Array, card: TrackerCard, rng: np.random.Generator) -> Blobs:
+def _blobs(found: Clusters, has_muon: Array, card: TrackerCard, rng: np.random.Generator) -> tuple[Deposits, Array]:
     """Clusters off the tracks, in events with a muon (in the real files a third has none, as many as lack a muon)."""
     d = found.deposits
     off = ~np.isin(d.source, (MUON, TRACK)) & has_muon[d.event] & (rng.random(len(d.event)) < card.blob_share)
     kept, axis = d.only(off), np.array([0.0, *VIEW_AXES.values()])[card.planes.view[found.plane[off]]]
     in_3d, u = rng.random(len(axis)) < card.blob_3d, found.position[off]
     line = np.column_stack([u * np.cos(axis), u * np.sin(axis), kept.at_T4[:, 2:]])
-    return Blobs(kept.event, kept.energy, np.where(in_3d[:, None], kept.at_T4, line), in_3d)
+    return replace(kept, at_T4=np.where(in_3d[:, None], kept.at_T4, line)), in_3d
 
 
 def _smeared(energy: Array, card: TrackerCard, rng: np.random.Generator) -> NDArray[np.float64]:
