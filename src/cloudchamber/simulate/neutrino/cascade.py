@@ -15,21 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudchamber.simulate.neutrino import kinematics as kin
 from cloudchamber.simulate.neutrino import scattering as two
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, Interactions, Particles
-from cloudchamber.simulate.neutrino.kinematics import (
-    CARBON,
-    NUCLEON,
-    boost,
-    direction,
-    into_rest,
-    momentum,
-    on_shell,
-    phase_space,
-    square,
-    turn,
-    two_body,
-)
 from cloudchamber.simulate.neutrino.nucleus import REMOVAL, density
 
 Array = NDArray[Any]
@@ -37,7 +25,7 @@ Array = NDArray[Any]
 STEP, EDGE = 0.25, 6.0  # fm: length of a step; beyond it there is no nucleus
 _HBAR_C = 0.1973269804  # GeV fm
 _FORMATION = 0.342  # fm/c (SKAT, as in GENIE, arXiv:1510.05494): DIS hadrons move p/m times it before they can collide
-_AT_REST = np.array([CARBON, 0.0, 0.0, 0.0])
+_AT_REST = np.array([kin.CARBON, 0.0, 0.0, 0.0])
 # Absorption: on nucleons over that on deuterons, and by how much a bound pair's is shifted [GeV]. Both chosen (see above).
 _PAIRS, _PAIR_SHIFT = 3.2, 0.025
 _LIKE = 0.1  # share of absorptions on nn by pi+ (pp by pi-); ours, after 3He data (unverified)
@@ -70,7 +58,7 @@ def cascade(interactions: Interactions, rng: np.random.Generator) -> Particles:
     left = initial - _sums(hadrons.event, np.stack([charge, baryon], axis=1), size)
     wait = np.where(interactions.kind[hadrons.event] == DIS, _formation_length(hadrons), 0.0)
     wait = np.where(interactions.kind[hadrons.event] == COH, np.inf, wait)
-    place = interactions.radius[:, None] * direction(rng.uniform(-1, 1, size), rng)
+    place = interactions.radius[:, None] * kin.direction(rng.uniform(-1, 1, size), rng)
     moving = _Moving(hadrons.event, hadrons.pdg, hadrons.p4_T4, place[hadrons.event], wait)
     final, _ = _transport(moving, left, rng)
     energy = interactions.neutrino_N4 - interactions.lepton_N4 + _AT_REST
@@ -150,7 +138,7 @@ def _step(moving: _Moving, left_N2: Array, interacted_N: Array, rng: np.random.G
     target, pion = _bound(fermi, rng), np.abs(moving.pdg[ready]) < 1000
     total = moving.p4_T4[ready] + target
     # The cross-section is that on a free nucleon of this momentum: a Delta is bound as the nucleon is.
-    sqrt_s = np.sqrt(square(moving.p4_T4[ready] + on_shell(NUCLEON, target[:, 1:])))
+    sqrt_s = np.sqrt(kin.square(moving.p4_T4[ready] + kin.on_shell(kin.NUCLEON, target[:, 1:])))
     left = left_N2[moving.event[ready]]
     there = np.stack([left[:, 0], left[:, 1] - left[:, 0]], axis=1) * (rho / 12)[:, None]  # protons and neutrons per fm3
     kinetic = moving.p4_T4[ready, 0] - two.masses(moving.pdg[ready])
@@ -177,8 +165,8 @@ def _step(moving: _Moving, left_N2: Array, interacted_N: Array, rng: np.random.G
 def _bound(fermi_T: Array, rng: np.random.Generator) -> NDArray[np.float64]:
     """(T, 4) nucleons of the local Fermi sea, less what it takes to remove them."""
     n = len(fermi_T)
-    p = (fermi_T * np.cbrt(rng.random(n)))[:, None] * direction(rng.uniform(-1, 1, n), rng)
-    return np.column_stack([np.full(n, NUCLEON - REMOVAL), p])
+    p = (fermi_T * np.cbrt(rng.random(n)))[:, None] * kin.direction(rng.uniform(-1, 1, n), rng)
+    return np.column_stack([np.full(n, kin.NUCLEON - REMOVAL), p])
 
 
 def _products(
@@ -196,15 +184,15 @@ def _products(
     pair = np.where(rng.random(n) < _LIKE, 1 - charge, 1)  # charge of the absorbing pair: np, or nn for pi+, pp for pi-
     pdg[absorbed, :2] = two.NEUTRON + 100 * np.stack([pair + charge > 0, pair + charge > 1], axis=1)[absorbed]
     total = total_H4 + absorbed[:, None] * _bound(fermi_H, rng)
-    sqrt_s, mass = np.sqrt(np.maximum(square(total), 1e-6)), two.masses(pdg)
+    sqrt_s, mass = np.sqrt(np.maximum(kin.square(total), 1e-6)), two.masses(pdg)
     closed = sqrt_s <= mass.sum(axis=1)
-    cos = two.cos_theta(pion, sqrt_s, momentum(sqrt_s, mass[:, 0], mass[:, 1]), rng)
+    cos = two.cos_theta(pion, sqrt_s, kin.momentum(sqrt_s, mass[:, 0], mass[:, 1]), rng)
     cos = np.where(absorbed, rng.uniform(-1, 1, n), cos)
     p4 = np.zeros((n, 3, 4))
-    axis = into_rest(hit.p4_T4, total)[:, None, 1:]
-    p4[:, :2] = boost(turn(two_body(sqrt_s, mass[:, 0], mass[:, 1], cos, rng), axis), total[:, None])
+    axis = kin.into_rest(hit.p4_T4, total)[:, None, 1:]
+    p4[:, :2] = kin.boost(kin.turn(kin.two_body(sqrt_s, mass[:, 0], mass[:, 1], cos, rng), axis), total[:, None])
     three = np.flatnonzero(inelastic & ~closed)
-    p4[three] = boost(phase_space(sqrt_s[three], mass[three], rng), total[three, None])
+    p4[three] = kin.boost(kin.phase_space(sqrt_s[three], mass[three], rng), total[three, None])
     pdg[closed] = -_NUCLEUS
     return pdg, p4
 
