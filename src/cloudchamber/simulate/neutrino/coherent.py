@@ -6,7 +6,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from cloudchamber.simulate.neutrino.kinematics import CARBON, CM2, FERMI, MUON, PION, PION0, V_UD, Array, direction, on_shell, turn
+from cloudchamber.simulate.neutrino.kinematics import (
+    CARBON,
+    FERMI,
+    MUON,
+    PION,
+    PION0,
+    V_UD,
+    Array,
+    direction,
+    on_shell,
+    turn,
+)
 
 PION_DECAY = 0.1302  # GeV, PDG 2024
 AXIAL_MASS = 1.0  # GeV, Berger and Sehgal

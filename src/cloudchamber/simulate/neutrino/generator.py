@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.errors import BadInput, CloudchamberError
-from cloudchamber.simulate.neutrino import coherent, hadrons, inelastic, nucleus, quasielastic, resonance
-from cloudchamber.simulate.neutrino.flux import Flux
+from cloudchamber.simulate.neutrino import coherent, hadrons, inelastic, initial, quasielastic, resonance
+from cloudchamber.simulate.neutrino.initial import Flux
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, MEC, QE, RES, Interactions, Particles
 from cloudchamber.simulate.neutrino.kinematics import (
     CARBON,
@@ -21,8 +21,8 @@ from cloudchamber.simulate.neutrino.kinematics import (
     NUCLEON,
     PROTON,
     Array,
-    direction,
     boost,
+    direction,
     into_rest,
     momentum,
     on_shell,
@@ -32,19 +32,19 @@ from cloudchamber.simulate.neutrino.kinematics import (
 )
 from cloudchamber.simulate.neutrino.tables import Tables, between, isospin_factors, tables
 
-ENERGIES = (0.2, 60.0)  # GeV; made for 0.5 to 20
+ENERGIES = (0.3, 100.0)  # GeV; made for 0.5 to 20
 _FREE = {"C": 0, "p": 2212, "n": 2112}
 _TRIALS = 60_000  # a round; part of the definition of a seed's events
-_FASTEST = (np.sqrt(NUCLEON**2 + nucleus.TAIL_END**2) + nucleus.TAIL_END) / NUCLEON  # energy in a nucleon's frame over that outside
+_FASTEST = (
+    np.sqrt(NUCLEON**2 + initial.TAIL_END**2) + initial.TAIL_END
+) / NUCLEON  # energy in a nucleon's frame over that outside
 _NEUTRON_PROTON = 0.75  # of the pairs; 70 to 80 %, as electrons knock them out: R. Subedi et al., doi:10.1126/science.1156675
 # What is left of the deep inelastic model below W = 1.7 GeV, N pi by charge, where resonances are (GENIE config/CommonParam.xml),
 # times the fit to deuterium of P. Rodrigues, C. Wilkinson, K. McFarland, arXiv:1601.01888.
 _BACKGROUND_STRETCHED, _BACKGROUND = 0.10 * 0.43, 0.30 * 0.43
 
 
-def generate(
-    n: int, flux: Flux, *, seed: int = 0, neutral: bool = True, target: Literal["C", "p", "n"] = "C"
-) -> Interactions:
+def generate(n: int, flux: Flux, *, seed: int = 0, neutral: bool = True, target: Literal["C", "p", "n"] = "C") -> Interactions:
     """n unweighted interactions of the neutrinos of a flux, the same for the same arguments.
 
     neutral: neutral currents as well; those of pairs of nucleons are left out. target: a carbon nucleus, or one free nucleon.
@@ -84,7 +84,7 @@ class _Source:
         own = tables(flux.pdg < 0, neutral, free, float(flux.edges[-1] * fastest))
         k = np.minimum(np.searchsorted(own.energies_K, flux.edges[1:] * fastest), len(own.energies_K) - 1)
         # Relative velocity: at most twice, for nucleons that come the neutrino's way, less for those of the tail.
-        speed = 1.0 if free else 1 + nucleus.TAIL_END / np.sqrt(NUCLEON**2 + nucleus.TAIL_END**2)
+        speed = 1.0 if free else 1 + initial.TAIL_END / np.sqrt(NUCLEON**2 + initial.TAIL_END**2)
         grid = np.geomspace(0.3, max(float(flux.edges[-1]), 0.31), 40)
         pions = [coherent.cross_section(grid, charged=c) / 12 * (not free and (c or neutral)) for c in (True, False)]
         bound = speed * np.maximum.accumulate(own.totals_K)[k] + np.interp(flux.edges[1:], grid, pions[0] + pions[1])
@@ -138,7 +138,7 @@ def _incoherent(source: _Source, energy: Array, u: Array, pythia: Any, rng: np.r
     """Interactions with a nucleon or a pair among trials that have drawn u under the bound of their bin."""
     own, free = source.tables, _FREE[source.target]
     n = len(energy)
-    nucleon = nucleus.nucleons(n, rng) if not free else np.tile([PROTON if free == 2212 else NEUTRON, 0.0, 0.0, 0.0], (n, 1))
+    nucleon = initial.nucleons(n, rng) if not free else np.tile([PROTON if free == 2212 else NEUTRON, 0.0, 0.0, 0.0], (n, 1))
     flow = energy * (nucleon[:, 0] - nucleon[:, 3])
     rest = (square(nucleon) + 2 * flow - NUCLEON**2) / (2 * NUCLEON)
     k = np.searchsorted(own.energies_K, rest)
@@ -185,7 +185,7 @@ def _with_hadrons(source: _Source, struck: _Struck, pythia: Any, rng: np.random.
     """Interactions with hadrons, without those that Pauli or the resonances' share of the background forbid."""
     n = len(struck)
     anti, free = source.flux.pdg < 0, _FREE[source.target]
-    partner = nucleus.nucleons(n, rng) if not free else np.zeros((n, 4))
+    partner = initial.nucleons(n, rng) if not free else np.zeros((n, 4))
     mec = struck.kind == MEC
     partner_code = np.where(rng.random(n) < _NEUTRON_PROTON, 4324 - struck.nucleon, struck.nucleon)
     target = struck.nucleon_N4 + np.where(mec[:, None], partner, 0.0)
@@ -208,7 +208,7 @@ def _with_hadrons(source: _Source, struck: _Struck, pythia: Any, rng: np.random.
     outgoing = np.where(charge[alone] == 1, 2212, 2112)
     flat = hadrons.join([(flat.event, flat.pdg[:, None], p4[:, None]), (alone, outgoing[:, None], system[alone, None])])
     if not free:
-        alive &= ~nucleus.pauli_blocked(flat, n)
+        alive &= ~initial.pauli_blocked(flat, n)
     pair_code = 2000000200 + (struck.nucleon == 2212) + (partner_code == 2212)
     return _rows(
         Interactions(
@@ -220,7 +220,7 @@ def _with_hadrons(source: _Source, struck: _Struck, pythia: Any, rng: np.random.
             kind=struck.kind,
             nucleon=np.where(mec, pair_code, struck.nucleon),
             hadrons=flat,
-            radius=nucleus.radii(n, rng) if not free else np.zeros(n),
+            radius=initial.radii(n, rng) if not free else np.zeros(n),
             weight=np.ones(n),
             nucleon_N4=target,
         ),
@@ -300,7 +300,7 @@ def _coherent(source: _Source, energy: Array, charged: NDArray[np.bool_], rng: n
         kind=np.full(n, COH),
         nucleon=np.zeros(n, dtype=np.int64),
         hadrons=hadrons.join([(np.arange(n), codes, products)]),
-        radius=nucleus.radii(n, rng),
+        radius=initial.radii(n, rng),
         weight=np.ones(n),
         nucleon_N4=np.tile([CARBON, 0.0, 0.0, 0.0], (n, 1)),
     )
@@ -339,4 +339,6 @@ def _check(n: int, flux: Flux, target: str) -> None:
     if flux.pdg not in (14, -14):
         raise BadInput(f"only muon neutrinos and anti-neutrinos (PDG codes 14 and -14), got {flux.pdg}")
     if not 0 <= flux.edges[0] <= flux.edges[-1] <= ENERGIES[1] or flux.edges[-1] < ENERGIES[0]:
-        raise BadInput(f"the flux must lie below {ENERGIES[1]:g} GeV and reach {ENERGIES[0]:g} GeV, got {flux.edges[0]:g} to {flux.edges[-1]:g}")
+        raise BadInput(
+            f"the flux must lie below {ENERGIES[1]:g} GeV and reach {ENERGIES[0]:g} GeV, got {flux.edges[0]:g} to {flux.edges[-1]:g}"
+        )

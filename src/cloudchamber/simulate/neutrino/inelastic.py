@@ -13,7 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.simulate.collider import pythia_module
-from cloudchamber.simulate.neutrino.kinematics import CM2, FERMI, MUON, NUCLEON, PION, SIN2_WEAK, V_CD, V_CS, V_UD, V_US, W_MASS, Z_MASS, Array
+from cloudchamber.simulate.neutrino.kinematics import (
+    CM2,
+    FERMI,
+    MUON,
+    NUCLEON,
+    PION,
+    SIN2_WEAK,
+    V_CD,
+    V_CS,
+    V_UD,
+    V_US,
+    W_MASS,
+    Z_MASS,
+    Array,
+)
 
 # Numbers of Bodek and Yang as in GENIE, config/BY21StrucFunc.xml.
 _A, _B = 0.621, 0.380  # GeV^2

@@ -16,7 +16,11 @@ VECTOR_MASS = 0.84  # GeV, Rein and Sehgal
 # Deuterium data of ANL and BNL: P. Rodrigues, C. Wilkinson, K. McFarland, arXiv:1601.01888.
 AXIAL_MASS, NORMALISATION = 0.94, 1.15  # GeV, 1
 OMEGA, ZETA = 1.05, 0.75  # GeV^2 of the oscillator, and the axial renormalisation; Rein and Sehgal
-_WIDTHS = (6.0, 4.0, 2.0)  # how far above its mass a line of band 0, 1, 2 reaches, in widths; GENIE, MaxNWidthForN0Res and so on
+_WIDTHS = (
+    6.0,
+    4.0,
+    2.0,
+)  # how far above its mass a line of band 0, 1, 2 reaches, in widths; GENIE, MaxNWidthForN0Res and so on
 _MINIMUM_W = NUCLEON + PION
 
 
@@ -49,17 +53,45 @@ def _root(numerator: float, denominator: float = 1.0) -> float:
 RESONANCES = (
     Resonance("P33(1232)", 1.232, 0.117, 1, 1.0, 0.0, 3, 0, (0, _root(2)), (0, _root(6)), (0, _root(8), 0)),
     Resonance("P11(1440)", 1.440, 0.350, 1, 0.65, 0.0, 1, 2, (0, _root(25, 12)), (0, 0), (_root(3, 4), _root(25, 12), 2)),
-    Resonance("D13(1520)", 1.515, 0.110, 2, 0.60, 0.0, 1, 1, (_root(6), -_root(16, 3)), (_root(18), 0), (_root(12), _root(16, 3), 0)),
+    Resonance(
+        "D13(1520)", 1.515, 0.110, 2, 0.60, 0.0, 1, 1, (_root(6), -_root(16, 3)), (_root(18), 0), (_root(12), _root(16, 3), 0)
+    ),
     Resonance("S11(1535)", 1.530, 0.150, 0, 0.42, 0.42, 1, 1, (_root(12), _root(8, 3)), (0, 0), (_root(6), _root(4, 3), 3)),
     Resonance("P33(1600)", 1.570, 0.250, 1, 0.16, 0.0, 3, 2, (0, _root(1, 6)), (0, _root(1, 2)), (0, _root(2, 3), 2)),
     Resonance("S31(1620)", 1.610, 0.130, 0, 0.30, 0.0, 3, 1, (_root(3), -_root(1, 6)), (0, 0), (_root(3, 2), _root(1, 6), 3)),
     Resonance("S11(1650)", 1.650, 0.125, 0, 0.60, 0.25, 1, 1, (0, _root(1, 6)), (0, 0), (0, _root(2, 3), 3)),
     Resonance("D15(1675)", 1.675, 0.145, 2, 0.40, 0.01, 1, 1, (0, _root(3, 10)), (0, _root(3, 5)), (0, _root(6, 5), 0)),
-    Resonance("F15(1680)", 1.685, 0.120, 3, 0.65, 0.0, 1, 2, (_root(9, 5), -_root(5, 2)), (_root(18, 5), 0), (_root(9, 10), _root(5, 2), 0)),
-    Resonance("D33(1700)", 1.710, 0.300, 2, 0.15, 0.0, 3, 1, (_root(3, 2), _root(1, 3)), (_root(9, 2), 0), (_root(3), _root(1, 3), 0)),
+    Resonance(
+        "F15(1680)",
+        1.685,
+        0.120,
+        3,
+        0.65,
+        0.0,
+        1,
+        2,
+        (_root(9, 5), -_root(5, 2)),
+        (_root(18, 5), 0),
+        (_root(9, 10), _root(5, 2), 0),
+    ),
+    Resonance(
+        "D33(1700)", 1.710, 0.300, 2, 0.15, 0.0, 3, 1, (_root(3, 2), _root(1, 3)), (_root(9, 2), 0), (_root(3), _root(1, 3), 0)
+    ),
     Resonance("P11(1710)", 1.710, 0.140, 1, 0.12, 0.30, 1, 2, (0, _root(2, 3)), (0, 0), (_root(3, 2), _root(2, 3), 2)),
     Resonance("D13(1700)", 1.720, 0.200, 2, 0.12, 0.01, 1, 1, (0, _root(1, 30)), (0, _root(9, 10)), (0, _root(2, 15), 0)),
-    Resonance("P13(1720)", 1.720, 0.250, 1, 0.11, 0.03, 1, 2, (_root(27, 10), _root(5, 3)), (_root(9, 10), 0), (_root(3, 5), _root(5, 3), 5)),
+    Resonance(
+        "P13(1720)",
+        1.720,
+        0.250,
+        1,
+        0.11,
+        0.03,
+        1,
+        2,
+        (_root(27, 10), _root(5, 3)),
+        (_root(9, 10), 0),
+        (_root(3, 5), _root(5, 3), 5),
+    ),
     Resonance("F35(1905)", 1.880, 0.330, 3, 0.12, 0.0, 3, 2, (0, _root(1, 35)), (0, _root(18, 35)), (0, _root(4, 35), 0)),
     Resonance("F37(1950)", 1.930, 0.285, 3, 0.40, 0.0, 3, 2, (0, _root(6, 35)), (0, _root(2, 7)), (0, _root(24, 35), 0)),
 )

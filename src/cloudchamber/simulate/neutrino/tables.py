@@ -19,7 +19,7 @@ _START_W = 1.08  # GeV, just above n pi+
 W_GRID = np.concatenate(
     [np.arange(0.94, 1.08, 0.02), np.arange(_START_W, 1.5, 0.015), np.linspace(1.5, 1.7, 13), 1.7 * 1.06 ** np.arange(1, 41)]
 )
-Q2_GRID = 0.05 * (np.exp(np.linspace(0, np.log(241 / 0.05), 90)) - 1)
+Q2_GRID = 0.05 * (np.exp(np.linspace(0, np.log(320 / 0.05), 92)) - 1)
 _MARGIN = 1.15  # on the largest of corners and energies of a cell; `overshoot` says how often it is not enough
 
 
