@@ -23,8 +23,8 @@ import record
 from cloudchamber import data
 from cloudchamber.events import Cloud
 from cloudchamber.simulate.neutrino.cascade import cascade, scatter
-from cloudchamber.simulate.neutrino.flux import read_flux
 from cloudchamber.simulate.neutrino.generator import generate
+from cloudchamber.simulate.neutrino.initial import read_flux
 from cloudchamber.simulate.neutrino.interactions import Interactions
 from cloudchamber.simulate.neutrino.masteranadev import TREE, simulate
 from cloudchamber.simulate.neutrino.tracker import respond

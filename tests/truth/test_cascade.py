@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.neutrino_toy import interactions
 
-from cloudchamber.simulate.neutrino import nucleus, scattering
+from cloudchamber.simulate.neutrino import initial, scattering
 from cloudchamber.simulate.neutrino.cascade import cascade, charge_and_baryon, scatter
 from cloudchamber.simulate.neutrino.interactions import COH, QE, Interactions, Particles
 
@@ -61,7 +61,7 @@ def test_the_reaction_cross_section_of_protons_is_the_measured_one(kinetic, valu
 
 def lone_protons(n: int, kinetic: float, kind: int = QE) -> Interactions:
     """Protons of one energy, born evenly over the nucleons of carbon."""
-    radius = nucleus.radii(n, np.random.default_rng(7))
+    radius = initial.radii(n, np.random.default_rng(7))
     p = np.sqrt((kinetic + PROTON) ** 2 - PROTON**2)
     p4, none = np.tile([kinetic + PROTON, 0, 0, p], (n, 1)), np.zeros((n, 4))
     codes = np.full(n, 2212)

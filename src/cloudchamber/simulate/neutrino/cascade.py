@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from cloudchamber.simulate.neutrino import kinematics as kin
 from cloudchamber.simulate.neutrino import scattering as two
+from cloudchamber.simulate.neutrino.initial import REMOVAL, density
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, Interactions, Particles
-from cloudchamber.simulate.neutrino.nucleus import REMOVAL, density
 
 Array = NDArray[Any]
 
