@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import record
 from cloudchamber import data
+from cloudchamber.data.readers.minerva_truth import momentum_transfer
 from cloudchamber.events import Cloud
 from cloudchamber.simulate.neutrino.cascade import cascade, scatter
 from cloudchamber.simulate.neutrino.generator import generate
@@ -137,20 +138,26 @@ def response_figures(response: Mapping[str, Any], cloud: Cloud) -> dict[str, rec
 
 
 def baseline(response: Mapping[str, Any], cloud: Cloud) -> dict[str, record.Figure]:
-    """The study's calorimetric estimate, 1.17 x recoil energy, over the true available energy: its definitions throughout."""
+    """The study's calorimetric estimate, 1.17 x recoil energy, over the true available energy: its definitions throughout.
+
+    In bins of the study's q3, which has the reconstructed muon in place of the true one, and of the true q3.
+    """
     events, labels = cloud.events, cloud.labels
-    momentum = np.linalg.norm(response["muon_corrected_p"][:, :3], axis=1) * 1e-3
+    muon = response["muon_corrected_p"] * 1e-3
+    momentum = np.linalg.norm(muon[:, :3], axis=1)
     seen = (events["has_muon"] == 1) & (events["muon_theta"] < np.radians(20)) & (momentum > 1.5) & (momentum < 20)
     seen &= (events["hadron_recoil_ccinc_energy"] > 0) & (labels["available_energy"] >= 0.05)
     estimate = 1.17 * events["blob_recoil_energy"]
     ratio = np.where(estimate < 0.01, 0.0, estimate) / np.maximum(labels["available_energy"], 1e-9)
+    mixed, _ = momentum_transfer(labels["neutrino_energy"], response["mc_incomingPartVec"] * 1e-3, muon)
     found = {}
-    for i, (low, high) in enumerate(pairwise(Q3_EDGES)):
-        r = ratio[seen & (labels["q3"] >= low) & (labels["q3"] < high) & (ratio > 0) & (ratio < 20)]
-        draws = np.random.default_rng(0).choice(r, (40, len(r)))
-        widths, peaks = zip(*(width_and_peak(x) for x in (r, *draws)), strict=True)
-        found[f"baseline_iqr_over_mpv_{i}"] = bootstrapped(np.array(widths) / np.array(peaks))
-        found[f"baseline_mpv_{i}"] = bootstrapped(np.array(peaks))
+    for prefix, q3 in (("baseline", mixed), ("baseline_true_q3", labels["q3"])):
+        for i, (low, high) in enumerate(pairwise(Q3_EDGES)):
+            r = ratio[seen & (q3 >= low) & (q3 < high) & (ratio > 0) & (ratio < 20)]
+            draws = np.random.default_rng(0).choice(r, (40, len(r)))
+            widths, peaks = zip(*(width_and_peak(x) for x in (r, *draws)), strict=True)
+            found[f"{prefix}_iqr_over_mpv_{i}"] = bootstrapped(np.array(widths) / np.array(peaks))
+            found[f"{prefix}_mpv_{i}"] = bootstrapped(np.array(peaks))
     return found
 
 
