@@ -23,15 +23,14 @@ import record
 from cloudchamber import data
 from cloudchamber.data.readers.minerva_truth import momentum_transfer
 from cloudchamber.events import Cloud
-from cloudchamber.simulate.neutrino.cascade import cascade, scatter
+from cloudchamber.simulate.neutrino.cascade import scatter
 from cloudchamber.simulate.neutrino.generator import generate
 from cloudchamber.simulate.neutrino.initial import read_flux
-from cloudchamber.simulate.neutrino.interactions import Interactions
 from cloudchamber.simulate.neutrino.masteranadev import TREE, simulate
-from cloudchamber.simulate.neutrino.tracker import respond
 
 SEED = 11
-RATE_TARGET = 1000.0  # neutrino events per second and core through cascade and tracker
+CHUNK = 5000  # events at a time
+RATE_TARGET = 1000.0  # neutrino events per second and core through cascade and tracker to the branches of a file
 CHI2_TARGET = 2.0  # per point
 READER = "minerva_published"
 Q3_EDGES = (0.0, 0.6, 1.2, 1.8, 2.4, 3.0)  # GeV
@@ -81,14 +80,17 @@ PION = 0.13957  # GeV
 
 def main() -> None:
     parser = record.arguments(__doc__)
-    parser.add_argument("--events", type=int, default=60_000)
+    parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--pions", type=int, default=20_000, help="beam pions at each energy")
     args = parser.parse_args()
-    n, pions, repetitions = (1500, 300, 2) if args.tiny else (args.events, args.pions, 5)
-    interactions = generate(n, read_flux("me"), seed=SEED)
-    timed = generate(min(n, 10_000), read_flux("me"), seed=SEED + 1)
-    rates = [rate(timed, repetition) for repetition in range(repetitions)]
-    response = simulate(interactions, np.random.default_rng(SEED))
+    chunks, chunk, pions = (2, 800, 300) if args.tiny else (max(args.events // CHUNK, 1), CHUNK, args.pions)
+    flux, rates, parts = read_flux("me"), [], []
+    for i in range(chunks):
+        interactions = generate(chunk, flux, seed=SEED + i)
+        start = time.perf_counter()
+        parts.append(simulate(interactions, np.random.default_rng(SEED + i)))
+        rates.append(chunk / (time.perf_counter() - start))
+    response = joined(parts)
     cloud = data.from_columns({f"{TREE}/{name}": b for name, b in response.items()}, READER)
     figures = {"events_per_second": record.median(rates, "events/s"), **response_figures(response, cloud)}
     figures |= pion_figures(pions)
@@ -97,20 +99,26 @@ def main() -> None:
         record.Target("absorption_chi2_per_point", "<=", CHI2_TARGET),
         record.Target("exchange_chi2_per_point", "<=", CHI2_TARGET),
     ]
-    settings = {"events": n, "pions": pions, "flux": "me", "reader": READER, "published": PUBLISHED}
+    settings = {"events": chunks * chunk, "pions": pions, "flux": "me", "reader": READER, "published": PUBLISHED}
     path = record.write(
-        "minerva_response", figures, targets, settings=settings, seeds=[SEED], tiny=args.tiny, folder=args.output
+        "minerva_response",
+        figures,
+        targets,
+        settings=settings,
+        seeds=[SEED + i for i in range(chunks)],
+        tiny=args.tiny,
+        folder=args.output,
     )
     record.show(path)
     for name, value in PUBLISHED.items():
         print(f"{name:32s} here {figures[name].value:8.3f}   published {value:8.3f}")
 
 
-def rate(interactions: Interactions, seed: int) -> float:
-    """Events per second through cascade and tracker, on one core."""
-    rng, start = np.random.default_rng(seed), time.perf_counter()
-    respond(interactions, cascade(interactions, rng), rng)
-    return len(interactions) / (time.perf_counter() - start)
+def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The branches of several chunks, one after the other."""
+    return {
+        n: (ak.concatenate if isinstance(b, ak.Array) else np.concatenate)([p[n] for p in parts]) for n, b in parts[0].items()
+    }
 
 
 def response_figures(response: Mapping[str, Any], cloud: Cloud) -> dict[str, record.Figure]:
