@@ -85,10 +85,11 @@ def main() -> None:
     args = parser.parse_args()
     chunks, chunk, pions = (2, 800, 300) if args.tiny else (max(args.events // CHUNK, 1), CHUNK, args.pions)
     flux, rates, parts = read_flux("me"), [], []
-    for i in range(chunks):
-        interactions = generate(chunk, flux, seed=SEED + i)
+    seeds = [SEED + i for i in range(chunks)]
+    for seed in seeds:
+        interactions = generate(chunk, flux, seed=seed)
         start = time.perf_counter()
-        parts.append(simulate(interactions, np.random.default_rng(SEED + i)))
+        parts.append(simulate(interactions, np.random.default_rng(seed)))
         rates.append(chunk / (time.perf_counter() - start))
     response = joined(parts)
     cloud = data.from_columns({f"{TREE}/{name}": b for name, b in response.items()}, READER)
