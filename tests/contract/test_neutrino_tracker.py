@@ -158,7 +158,7 @@ def test_the_pair_of_photons_of_a_pi0_has_its_mass():
     events, final = one(111, 0.5, 0.13498, n=1500)
     photons = respond(events, final, np.random.default_rng(6)).photons_N24
     total = photons[~np.isnan(photons[:, 0, 0])].sum(axis=1)
-    assert len(total) > 500
+    assert len(total) > 300
     mass = np.sqrt(np.maximum(total[:, 0] ** 2 - (total[:, 1:] ** 2).sum(axis=1), 0))
     assert np.median(mass) == pytest.approx(0.135, rel=0.1)
 

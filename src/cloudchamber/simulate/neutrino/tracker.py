@@ -95,14 +95,16 @@ def respond(interactions: Interactions, final: Particles, rng: np.random.Generat
     measured = vertex + rng.normal(0, [*[card.position_resolution] * 3, 1.0], (size, 4))
     recoil, fuzz = _recoil(clusters, size, card)
     recoil[:, 4] = _sum(deposits.event, outside * (deposits.source != MUON), size)
+    has_muon = ~np.isnan(muon[:, 0])
+    found = long & (has_muon | (rng.random(size) < card.no_muon_efficiency))
+    prongs = _prongs(charged, ends, showers, measured, muon, card, rng)
+    photons, photon_time, photon_dedx = _pi0(showers, charged, ends, size, card, rng)
+    blobs, in_3d = _blobs(clusters, has_muon, card, rng)
+    michels, isolated = _michels(charged, ends, size, card, rng), fuzz * 0.5 * rng.random(size)
     return Response(
-        long & (~np.isnan(muon[:, 0]) | (rng.random(size) < card.no_muon_efficiency)),
-        *(measured, vertex, muon, muon_charge),
-        _prongs(charged, ends, showers, measured, muon, card, rng),
-        *_pi0(showers, charged, ends, size, card, rng),
-        *_blobs(clusters, ~np.isnan(muon[:, 0]), card, rng),
-        *(clusters, _michels(charged, ends, size, card, rng), recoil, fuzz, fuzz * 0.5 * rng.random(size)),
-    )
+        found, measured, vertex, muon, muon_charge, prongs, photons, photon_time, photon_dedx, blobs, in_3d, clusters, michels,
+        recoil, fuzz, isolated,
+    )  # fmt: skip
 
 
 def to_detector(p4_T4: Array, card: TrackerCard = MINERVA) -> NDArray[np.float64]:
@@ -180,8 +182,8 @@ def _prongs(
     event = np.concatenate([np.arange(size), event])
     order = np.argsort(event, kind="stable")
     code = np.concatenate([np.where(has_muon, 3, -999), np.where(called, 8, 0), np.full(len(s), 13)])
-    columns = (code, np.concatenate([np.nan_to_num(muon), p4]), np.concatenate([vertex, at]))
-    return Prongs(event[order], *(c[order] for c in columns), np.concatenate([np.full(size, np.nan), dedx])[order])
+    p4, at = np.concatenate([np.nan_to_num(muon), p4])[order], np.concatenate([vertex, at])[order]
+    return Prongs(event[order], code[order], p4, at, np.concatenate([np.full(size, np.nan), dedx])[order])
 
 
 def _pi0(
