@@ -134,7 +134,9 @@ def test_pion_production_on_protons_meets_the_bubble_chambers():
     # Corrected BNL data, P. Rodrigues et al., arXiv:1601.01888: 0.661 +- 0.035 (1.4-2.2 GeV) and 0.828 +- 0.073 (2.2-3 GeV).
     for energy, value, error in ((1.7, 0.661, 0.035), (2.6, 0.828, 0.073)):
         events = generate(4000, single_energy(energy), seed=2, neutral=False, target="p")
-        single = (per_event(events, np.ones(len(events.hadrons.pdg))) == 2) & (per_event(events, events.hadrons.pdg == 2212) == 1)
+        single = (per_event(events, np.ones(len(events.hadrons.pdg))) == 2) & (
+            per_event(events, events.hadrons.pdg == 2212) == 1
+        )
         assert events.cross_section * single.mean() * 1e38 == pytest.approx(value, abs=2 * error)
 
 
@@ -216,7 +218,7 @@ def test_strings_have_about_the_charged_multiplicity_of_the_bubble_chambers():
 
 
 def test_coherent_pions_go_forward_with_little_momentum_for_the_nucleus():
-    leptons, products = coherent.sample(np.full(4000, 4.0), charged=True, rng=np.random.default_rng(6))
+    _, products = coherent.sample(np.full(4000, 4.0), charged=True, rng=np.random.default_rng(6))
     t = -kinematics.square(products[:, 1] - np.array([kinematics.CARBON, 0, 0, 0]))
     assert t.mean() < 0.05
     assert np.median(products[:, 0, 3] / np.linalg.norm(products[:, 0, 1:], axis=1)) > 0.95

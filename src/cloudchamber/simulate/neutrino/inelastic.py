@@ -91,8 +91,9 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
 def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool, charged: Any) -> Array:
     """d^2 sigma/dW dQ^2 [cm^2/GeV^3] of (3, ...) F1, F2, F3 on a nucleon at rest; clipped at 0, so outside most of the limits.
 
-    charged: one for all or one each. Terms of the lepton's mass with F4 = 0 and 2 x F5 = F2 (S. Kretzer, M. Reno, hep-ph/0208187, eq. 2 and 6), but with
-    Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (C. Berger, L. Sehgal, arXiv:0709.4378, eq. 25).
+    charged: one for all or one each. Terms of the lepton's mass with F4 = 0 and 2 x F5 = F2 (S. Kretzer, M. Reno,
+    hep-ph/0208187, eq. 2 and 6), but with Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (PCAC with a
+    massive lepton: C. Berger, L. Sehgal, arXiv:0709.4378).
     """
     nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
     x, y, m2 = q2 / (2 * NUCLEON * nu), nu / energy, np.where(charged, MUON**2, 0.0)

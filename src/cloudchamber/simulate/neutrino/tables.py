@@ -36,7 +36,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Tables:
-    """Cells of all channels. bound_KC: above dsigma/dWdQ2 (dsigma/dQ2 for QE) [cm2] for energies up to energies_K, above the one before."""
+    """Cells of all channels. bound_KC: above dsigma/dWdQ2 [cm2/GeV3] between each energy and the one before; QE: dsigma/dQ2."""
 
     anti: bool
     channels: tuple[Channel, ...]
