@@ -66,7 +66,7 @@ def multiplicities(w: Array, charge: Codes, anti: bool, rng: np.random.Generator
     probability[n[None, :] > 2 + (w[:, None] - NUCLEON - PION - 0.005) / PION] = 0.0
     cumulated = np.cumsum(probability, axis=1)
     chosen = (rng.random((len(w), 1)) * cumulated[:, -1:] > cumulated).sum(axis=1)
-    return n[np.minimum(chosen, len(n) - 1)]
+    return np.asarray(n[np.minimum(chosen, len(n) - 1)])
 
 
 def flavours(charge: Codes, bodies: int, rng: np.random.Generator) -> Codes:
