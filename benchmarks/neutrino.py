@@ -25,7 +25,8 @@ from cloudchamber.simulate.neutrino.interactions import COH, DIS, MEC, QE, RES, 
 SEED = 0
 KINDS = {"qe": QE, "mec": MEC, "res": RES, "dis": DIS, "coh": COH}
 # sigma/E of charged currents per nucleon [1e-38 cm2/GeV] and its error. SciBooNE (CH, with NEUT): arXiv:1011.2131, its sigma
-# over its mean energy; T2K (CH, mean of the on-axis flux): arXiv:1407.4256; MINOS (Fe, made isoscalar): arXiv:0910.2201, table III; NOMAD (C): arXiv:0711.1183, table 1.
+# over its mean energy; T2K (CH, mean of the on-axis flux): arXiv:1407.4256; MINOS (Fe, made isoscalar): arXiv:0910.2201,
+# table III; NOMAD (C): arXiv:0711.1183, table 1.
 TOTAL = {
     14: (
         ("sciboone", 1.11, 1.38 / 1.11, 0.172 / 1.11),
