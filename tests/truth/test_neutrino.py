@@ -6,7 +6,7 @@ from scipy.integrate import quad
 
 import cloudchamber as cc
 from cloudchamber.errors import BadFile, BadInput
-from cloudchamber.simulate.neutrino import coherent, hadrons, initial, kinematics, quasielastic, resonance, tables
+from cloudchamber.simulate.neutrino import coherent, hadrons, inelastic, initial, kinematics, quasielastic, resonance, tables
 from cloudchamber.simulate.neutrino.generator import generate
 from cloudchamber.simulate.neutrino.initial import read_flux, single_energy
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, MEC, QE, RES, write_nuhepmc
@@ -101,6 +101,22 @@ def test_quasielastic_events_have_the_integrated_cross_section(energy, pdg, targ
     events = generate(60_000, single_energy(energy, pdg), seed=5, neutral=False, target=target)
     found = events.cross_section * (events.kind == QE).mean() * 1e38
     assert found == pytest.approx(quad(density, *limits)[0], rel=0.01)
+
+
+def test_deep_inelastic_events_have_the_integrated_cross_section():
+    energy, m, mu = 8.0, 0.93891875, 0.1056583755
+    s = m**2 + 2 * m * energy
+    w, q2 = np.meshgrid(np.linspace(1.7, np.sqrt(s) - mu, 160), np.geomspace(1e-3, 2 * m * energy, 160), indexing="ij")
+    f_3, _ = inelastic.structure(w.ravel(), q2.ravel(), nucleon=2212, anti=False, charged=True)
+    density = inelastic.cross_section(np.array(energy), w.ravel(), q2.ravel(), f_3, anti=False, charged=True).reshape(w.shape)
+    k, e = (s - m**2) / (2 * np.sqrt(s)), (s + mu**2 - w**2) / (2 * np.sqrt(s))
+    p = np.sqrt(np.maximum(e**2 - mu**2, 0))
+    inside = (q2 > 2 * k * (e - p) - mu**2) & (q2 < 2 * k * (e + p) - mu**2)
+    expected = np.trapezoid(np.trapezoid(np.where(inside, density, 0.0), q2, axis=1), w[:, 0])
+    events = generate(12_000, single_energy(energy), seed=5, neutral=False, target="p")
+    q = events.neutrino_N4 - events.lepton_N4 + events.nucleon_N4
+    chosen = (events.kind == DIS) & (kinematics.square(q) > 1.7**2)
+    assert events.cross_section * chosen.mean() == pytest.approx(expected, rel=0.03)
 
 
 def test_pair_strength_is_the_excess_of_enhanced_magnetic_scattering():
