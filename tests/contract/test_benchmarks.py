@@ -130,3 +130,12 @@ def test_script_runs_and_writes_its_record(name, tmp_path):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("pythia8mc"), reason="Pythia is not installed")
+@pytest.mark.slow
+def test_the_neutrino_benchmark_runs_without_real_files(tmp_path, monkeypatch):
+    monkeypatch.delenv("CLOUDCHAMBER_SAMPLES", raising=False)
+    command = [sys.executable, str(FOLDER / "neutrino.py"), "--tiny", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / "neutrino.json").read_text())["tiny"]

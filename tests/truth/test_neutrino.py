@@ -6,7 +6,7 @@ from scipy.integrate import quad
 
 import cloudchamber as cc
 from cloudchamber.errors import BadFile, BadInput
-from cloudchamber.simulate.neutrino import coherent, hadrons, initial, kinematics, quasielastic, resonance, tables
+from cloudchamber.simulate.neutrino import coherent, hadrons, inelastic, initial, kinematics, quasielastic, resonance, tables
 from cloudchamber.simulate.neutrino.generator import generate
 from cloudchamber.simulate.neutrino.initial import read_flux, single_energy
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, MEC, QE, RES, write_nuhepmc
@@ -103,6 +103,22 @@ def test_quasielastic_events_have_the_integrated_cross_section(energy, pdg, targ
     assert found == pytest.approx(quad(density, *limits)[0], rel=0.01)
 
 
+def test_deep_inelastic_events_have_the_integrated_cross_section():
+    energy, m, mu = 8.0, 0.93891875, 0.1056583755
+    s = m**2 + 2 * m * energy
+    w, q2 = np.meshgrid(np.linspace(1.7, np.sqrt(s) - mu, 160), np.geomspace(1e-3, 2 * m * energy, 160), indexing="ij")
+    f_3, _ = inelastic.structure(w.ravel(), q2.ravel(), nucleon=2212, anti=False, charged=True)
+    density = inelastic.cross_section(np.array(energy), w.ravel(), q2.ravel(), f_3, anti=False, charged=True).reshape(w.shape)
+    k, e = (s - m**2) / (2 * np.sqrt(s)), (s + mu**2 - w**2) / (2 * np.sqrt(s))
+    p = np.sqrt(np.maximum(e**2 - mu**2, 0))
+    inside = (q2 > 2 * k * (e - p) - mu**2) & (q2 < 2 * k * (e + p) - mu**2)
+    expected = np.trapezoid(np.trapezoid(np.where(inside, density, 0.0), q2, axis=1), w[:, 0])
+    events = generate(12_000, single_energy(energy), seed=5, neutral=False, target="p")
+    q = events.neutrino_N4 - events.lepton_N4 + events.nucleon_N4
+    chosen = (events.kind == DIS) & (kinematics.square(q) > 1.7**2)
+    assert events.cross_section * chosen.mean() == pytest.approx(expected, rel=0.03)
+
+
 def test_pair_strength_is_the_excess_of_enhanced_magnetic_scattering():
     # A narrow peak in W at the nucleon's mass would be quasielastic scattering; its F2 is nu tau G_M^2 (R_T - 1)/(1 + tau).
     q2, w = np.full(4001, 0.3), np.linspace(0.94, 1.6, 4001)
@@ -134,7 +150,9 @@ def test_pion_production_on_protons_meets_the_bubble_chambers():
     # Corrected BNL data, P. Rodrigues et al., arXiv:1601.01888: 0.661 +- 0.035 (1.4-2.2 GeV) and 0.828 +- 0.073 (2.2-3 GeV).
     for energy, value, error in ((1.7, 0.661, 0.035), (2.6, 0.828, 0.073)):
         events = generate(4000, single_energy(energy), seed=2, neutral=False, target="p")
-        single = (per_event(events, np.ones(len(events.hadrons.pdg))) == 2) & (per_event(events, events.hadrons.pdg == 2212) == 1)
+        single = (per_event(events, np.ones(len(events.hadrons.pdg))) == 2) & (
+            per_event(events, events.hadrons.pdg == 2212) == 1
+        )
         assert events.cross_section * single.mean() * 1e38 == pytest.approx(value, abs=2 * error)
 
 
@@ -216,7 +234,7 @@ def test_strings_have_about_the_charged_multiplicity_of_the_bubble_chambers():
 
 
 def test_coherent_pions_go_forward_with_little_momentum_for_the_nucleus():
-    leptons, products = coherent.sample(np.full(4000, 4.0), charged=True, rng=np.random.default_rng(6))
+    _, products = coherent.sample(np.full(4000, 4.0), charged=True, rng=np.random.default_rng(6))
     t = -kinematics.square(products[:, 1] - np.array([kinematics.CARBON, 0, 0, 0]))
     assert t.mean() < 0.05
     assert np.median(products[:, 0, 3] / np.linalg.norm(products[:, 0, 1:], axis=1)) > 0.95

@@ -30,7 +30,7 @@ Codes = NDArray[np.int64]
 _KNO = {(2, 1): (0.40, 1.42, 7.93), (1, 1): (-0.20, 1.42, 5.22), (0, -1): (0.02, 1.28, 5.22), (-1, -1): (0.80, 0.95, 7.93)}
 MAX_HADRONS = 10
 _CHARGED_PAIRS = 2 / 3  # pi+ pi- of all pairs; AGKY without its 6 % of kaon pairs
-STRINGS = (1.9, 2.5)  # GeV; below KNO, above strings, linear between them. AGKY itself changes at 2.3 to 3.0 GeV
+STRINGS = (2.3, 3.0)  # GeV; below KNO, above strings, linear between them; AGKY
 # Nucleons go backwards in the frame of the system (J. Bell et al., doi:10.1103/PhysRevD.19.1): effective, no fit of ours.
 _BACKWARD = ((1.2, 2.0), (0.5, 0.9))  # W [GeV], probability
 _ETA = ((0.394, (22, 22)), (0.721, (111, 111, 111)), (0.951, (211, -211, 111)), (1.0, (211, -211, 22)))  # cumulated; PDG 2024
@@ -38,12 +38,12 @@ _QUARK, _DIQUARK, _CHARM = 0.33, 0.58, 1.5  # GeV, constituent masses as in Pyth
 _SETTINGS = (
     *("Print:quiet = on", "ProcessLevel:all = off", "Random:setSeed = on", "111:mayDecay = off", "Check:event = off"),
     *("ParticleDecays:limitTau0 = on", "ParticleDecays:tau0Max = 1."),  # mm: K0, Lambda, Sigma+- and their like stay
-    # Charged multiplicities at W of 2 to 6 GeV come within 10 % of AGKY's by these; with Pythia's own numbers 20 % below them.
+    # Charged multiplicities at W of 3 to 6 GeV come within 10 % of AGKY's by these; with Pythia's own numbers 20 % below them.
     *("StringFragmentation:stopMass = 0.0", "StringZ:aLund = 1.2"),
 )
 
 
-def join(parts: list[tuple[NDArray[np.int64], Codes, Array]]) -> Particles:
+def join(parts: list[tuple[Codes, Codes, Array]]) -> Particles:
     """One flat record of (rows (N,), codes (N, B), p4 (N, B, 4)) groups, by rising row."""
     rows = np.concatenate([np.repeat(r, c.shape[1]) for r, c, _ in parts] or [np.zeros(0, dtype=np.int64)])
     codes = np.concatenate([c.reshape(-1) for _, c, _ in parts] or [np.zeros(0, dtype=np.int64)])
@@ -52,7 +52,7 @@ def join(parts: list[tuple[NDArray[np.int64], Codes, Array]]) -> Particles:
     return Particles(rows[order].astype(np.int64), codes[order].astype(np.int64), p4[order])
 
 
-def multiplicities(w: Array, charge: NDArray[np.int64], anti: bool, rng: np.random.Generator) -> NDArray[np.int64]:
+def multiplicities(w: Array, charge: Codes, anti: bool, rng: np.random.Generator) -> Codes:
     """(N,) hadrons of each system by KNO scaling: at least 2, at most what W allows."""
     sign = -1 if anti else 1
     n = np.arange(2, MAX_HADRONS + 1)
@@ -66,10 +66,10 @@ def multiplicities(w: Array, charge: NDArray[np.int64], anti: bool, rng: np.rand
     probability[n[None, :] > 2 + (w[:, None] - NUCLEON - PION - 0.005) / PION] = 0.0
     cumulated = np.cumsum(probability, axis=1)
     chosen = (rng.random((len(w), 1)) * cumulated[:, -1:] > cumulated).sum(axis=1)
-    return n[np.minimum(chosen, len(n) - 1)]
+    return np.asarray(n[np.minimum(chosen, len(n) - 1)])
 
 
-def flavours(charge: NDArray[np.int64], bodies: int, rng: np.random.Generator) -> Codes:
+def flavours(charge: Codes, bodies: int, rng: np.random.Generator) -> Codes:
     """(N, bodies) codes: one nucleon first, then pions, of the charge asked, as AGKY."""
     proton = rng.random(len(charge)) < np.select([charge == 2, charge == -1], [2 / 3, 1 / 3], 0.5)
     mesons = bodies - 1
@@ -88,9 +88,7 @@ def flavours(charge: NDArray[np.int64], bodies: int, rng: np.random.Generator) -
     return np.concatenate([np.where(proton, 2212, 2112)[:, None], pions], axis=1).astype(np.int64)
 
 
-def cluster(
-    rows: NDArray[np.int64], w: Array, charge: NDArray[np.int64], n: NDArray[np.int64], rng: np.random.Generator
-) -> list[Any]:
+def cluster(rows: Codes, w: Array, charge: Codes, n: Codes, rng: np.random.Generator) -> list[Any]:
     """Groups of hadrons with n of them by phase space, the nucleon mostly backwards."""
     parts = []
     for bodies in np.unique(n).tolist():
@@ -103,9 +101,7 @@ def cluster(
     return parts
 
 
-def resonance_decays(
-    w: Array, charge: NDArray[np.int64], resonance: NDArray[np.int64], three_half: Array, rng: np.random.Generator
-) -> list[Any]:
+def resonance_decays(w: Array, charge: Codes, resonance: Codes, three_half: Array, rng: np.random.Generator) -> list[Any]:
     """Groups of hadrons from resonances, rows 0 to N - 1: N pi, N eta, or else N pi pi by phase space.
 
     resonance: index in RESONANCES. three_half: probability of helicity 3/2 along z, which turns the pion of the Delta(1232).
@@ -134,7 +130,7 @@ def resonance_decays(
     return [*parts, *_eta_decays(rows[with_eta], codes, p4, rng)]
 
 
-def strings(pythia: Any, rows: NDArray[np.int64], w: Array, ends: NDArray[np.int64]) -> list[Any]:
+def strings(pythia: Any, rows: Codes, w: Array, ends: Codes) -> list[Any]:
     """Groups of hadrons from strings between a struck quark along z and the diquark that is left; charm hadrons decay.
 
     pythia: of `start_pythia`. ends: (N, 2) of `string_ends`.
@@ -158,19 +154,16 @@ def strings(pythia: Any, rows: NDArray[np.int64], w: Array, ends: NDArray[np.int
     return parts
 
 
-def string_ends(
-    charge: NDArray[np.int64], charged: NDArray[np.bool_], charm: NDArray[np.bool_], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def string_ends(charge: Codes, charged: NDArray[np.bool_], charm: NDArray[np.bool_], rng: np.random.Generator) -> Codes:
     """(N, 2) quark and diquark of systems by charge. Sea and strange quarks that were struck are made like valence quarks.
 
     charged: charged current, which leaves no choice. A diquark ud has spin 0 in three of four.
     """
     ud = np.where(rng.random(len(charge)) < 0.75, 2101, 2103)
     other = ~charged & (rng.random(len(charge)) < np.where(charge == 1, 0.2, 0.5))  # the rarer kind of valence quark
-    struck = np.select([charge == 2, charge == 1, charge == 0], [2, np.where(other, 1, 2), np.where(other, 2, 1)], 1)
-    left = np.select(
-        [charge == 2, charge == 1, charge == 0], [2203, np.where(other, 2203, ud), np.where(other, 1103, ud)], 1103
-    )
+    cases = [charge == 2, charge == 1, charge == 0]
+    struck = np.select(cases, [2, np.where(other, 1, 2), np.where(other, 2, 1)], 1)
+    left = np.select(cases, [2203, np.where(other, 2203, ud), np.where(other, 1103, ud)], 1103)
     return np.stack([np.where(charm, 4, struck), left], axis=1)
 
 
@@ -186,8 +179,8 @@ def start_pythia(seed: int) -> Any:
 
 
 def _nucleon_pion(
-    rows: NDArray[np.int64], w: Array, charge: NDArray[np.int64], isospin2: Any, cosine: Array, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], Codes, Array]:
+    rows: Codes, w: Array, charge: Codes, isospin2: Any, cosine: Array, rng: np.random.Generator
+) -> tuple[Codes, Codes, Array]:
     """N pi of isospin 1/2 or 3/2 by Clebsch-Gordan coefficients; cosine: of the nucleon."""
     neutral = np.where(isospin2 == 3, 2 / 3, 1 / 3)  # the pi0 of charges 0 and 1
     with_pi0 = (rng.random(len(w)) < neutral) & ((charge == 0) | (charge == 1))
@@ -198,7 +191,7 @@ def _nucleon_pion(
     return rows, codes, two_body(w, mass_of(codes[:, 0]), mass_of(codes[:, 1]), cosine, rng)
 
 
-def _eta_decays(rows: NDArray[np.int64], codes: Codes, p4: Array, rng: np.random.Generator) -> list[Any]:
+def _eta_decays(rows: Codes, codes: Codes, p4: Array, rng: np.random.Generator) -> list[Any]:
     """N eta with the eta replaced by its products."""
     mode = np.searchsorted([share for share, _ in _ETA], rng.random(len(rows)))
     parts = []

@@ -81,18 +81,26 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
         parts = [Densities(*(f * k for f, k in zip(density, factor, strict=True))) for density in (light, heavy)]
         charm = _charm(parts[1], nucleon, anti) * (w > CHARM_W) * charged
         found.append(np.stack([_pairs(parts[0], nucleon, anti, charged) + charm, charm]))
-    f2, xf3 = (found[0][0, 0] + found[1][0, 0]) * SCALE, 2 * found[2][0, 1] * np.polyval(_H[::-1], x) * SCALE
-    transverse = 2 * found[0][0, 0] * SCALE
-    f1 = transverse * (1 + 4 * NUCLEON**2 * x**2 / np.maximum(q2, 1e-9)) / (1 + longitudinal(x, q2)) / (2 * x + 1e-12)
-    share = (found[0][1, 0] + found[1][1, 0]) * SCALE / np.maximum(f2, 1e-12)
+    (total_v, charm_v), (total_a, charm_a), (total_va, _) = found
+    f2, xf3 = SCALE * (total_v[0] + total_a[0]), SCALE * 2 * total_va[1] * np.polyval(_H[::-1], x)
+    f1 = (
+        SCALE
+        * 2
+        * total_v[0]
+        * (1 + 4 * NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
+        / (1 + longitudinal(x, q2))
+        / (2 * x + 1e-12)
+    )
+    share = SCALE * (charm_v[0] + charm_a[0]) / np.maximum(f2, 1e-12)
     return np.where(q2 > 0, np.stack([f1, f2, xf3 / (x + 1e-12)]), 0.0), share
 
 
 def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool, charged: Any) -> Array:
     """d^2 sigma/dW dQ^2 [cm^2/GeV^3] of (3, ...) F1, F2, F3 on a nucleon at rest; clipped at 0, so outside most of the limits.
 
-    charged: one for all or one each. Terms of the lepton's mass with F4 = 0 and 2 x F5 = F2 (S. Kretzer, M. Reno, hep-ph/0208187, eq. 2 and 6), but with
-    Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (C. Berger, L. Sehgal, arXiv:0709.4378, eq. 25).
+    charged: one for all or one each. Terms of the lepton's mass with F4 = 0 and 2 x F5 = F2 (S. Kretzer, M. Reno,
+    hep-ph/0208187, eq. 2 and 6), but with Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (PCAC with a
+    massive lepton: C. Berger, L. Sehgal, arXiv:0709.4378).
     """
     nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
     x, y, m2 = q2 / (2 * NUCLEON * nu), nu / energy, np.where(charged, MUON**2, 0.0)
@@ -121,7 +129,7 @@ def _xi(x: Array, q2: Array, mass: float) -> Array:
     """Bodek and Yang's scaling variable; below 1, where densities end."""
     root = 1 + np.sqrt(1 + 4 * NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
     xi = 2 * x * (q2 + mass**2 + _B) / (np.maximum(q2, 1e-9) * root + 2 * _A * x)
-    return np.clip(xi, 1e-5, 0.9999)
+    return np.asarray(np.clip(xi, 1e-5, 0.9999))
 
 
 def _flavours(p: Densities, nucleon: int) -> Sequence[Array]:
@@ -133,19 +141,16 @@ def _flavours(p: Densities, nucleon: int) -> Sequence[Array]:
 def _pairs(p: Densities, nucleon: int, anti: bool, charged: bool) -> NDArray[Any]:
     """(2, ...) half of F2 and of x F3 from light quarks."""
     u, d, u_bar, d_bar = _flavours(p, nucleon)
-    if charged:
-        to_light = V_UD**2, V_US**2
-        if anti:
-            quarks, others = u, to_light[0] * d_bar + to_light[1] * p.strange
-        else:
-            quarks, others = to_light[0] * d + to_light[1] * p.strange, u_bar
+    if charged and anti:
+        quarks, others = u, V_UD**2 * d_bar + V_US**2 * p.strange
         return np.stack([quarks + others, quarks - others])
-    f2, xf3 = 0.0, 0.0
-    for charge, axial, (q, q_bar) in ((2 / 3, 0.5, (u, u_bar)), (-1 / 3, -0.5, (d + p.strange, d_bar + p.strange))):
-        vector = axial - 2 * charge * SIN2_WEAK
-        f2 = f2 + (vector**2 + axial**2) / 2 * (q + q_bar)
-        xf3 = xf3 + vector * axial * (q - q_bar)
-    return np.stack([f2, xf3])
+    if charged:
+        quarks, others = V_UD**2 * d + V_US**2 * p.strange, u_bar
+        return np.stack([quarks + others, quarks - others])
+    up, down = 0.5 - 4 / 3 * SIN2_WEAK, -0.5 + 2 / 3 * SIN2_WEAK  # vector couplings; axial ones are +-1/2
+    sums, differences = (u + u_bar, d + d_bar + 2 * p.strange), (u - u_bar, d - d_bar)
+    f2 = (up**2 + 0.25) / 2 * sums[0] + (down**2 + 0.25) / 2 * sums[1]
+    return np.stack([f2, up / 2 * differences[0] - down / 2 * differences[1]])
 
 
 def _charm(p: Densities, nucleon: int, anti: bool) -> NDArray[Any]:

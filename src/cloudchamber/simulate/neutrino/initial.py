@@ -1,4 +1,4 @@
-"""The initial state: a flux of neutrinos, and the nucleons of carbon: where they are, how they move, what it costs to free one."""
+"""The initial state: a flux of neutrinos, and the nucleons of carbon: where they are, how they move, what freeing one costs."""
 
 # B bin of the flux, N event
 

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +58,34 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.kind)
 
+    def __getitem__(self, rows: NDArray[np.int64]) -> Interactions:
+        """Some events, in the order of rows, each at most once."""
+        new = np.full(len(self), -1)
+        new[rows] = np.arange(len(rows))
+        event = new[self.hadrons.event]
+        order = np.argsort(event, kind="stable")[np.count_nonzero(event < 0) :]
+        flat = Particles(event[order], self.hadrons.pdg[order], self.hadrons.p4_T4[order])
+        columns = {name: getattr(self, name)[rows] for name in _columns()}
+        return Interactions(**columns, hadrons=flat, cross_section=self.cross_section)
+
+
+def concatenate(parts: Sequence[Interactions], cross_section: float) -> Interactions:
+    """Events one after the other."""
+    starts = np.cumsum([0] + [len(p) for p in parts])
+    event = np.concatenate([p.hadrons.event + start for p, start in zip(parts, starts, strict=False)])
+    pdg, p4 = (np.concatenate([getattr(p.hadrons, name) for p in parts]) for name in ("pdg", "p4_T4"))
+    columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _columns()}
+    return Interactions(**columns, hadrons=Particles(event, pdg, p4), cross_section=cross_section)
+
+
+def _columns() -> list[str]:
+    return [f.name for f in fields(Interactions) if f.name not in ("hadrons", "cross_section")]
+
 
 def write_nuhepmc(path: Path, interactions: Interactions, particles: Particles) -> None:
     """Events as HepMC3 text that follows NuHepMC 1.0 (arXiv:2310.13211), in GeV and mm; written whole or not at all.
 
-    particles: the hadrons of the final state, after the nucleus or as `interactions.hadrons`. Of the interaction: nucleus, struck
+    particles: the hadrons of the final state, after the nucleus or `interactions.hadrons`. With them go the nucleus, the struck
     nucleon, and a remnant that balances momentum if hadrons are those of the vertex. mc_intType is GENIE's number.
     """
     with atomic(path) as temporary, temporary.open("w") as stream:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,20 +16,16 @@ VECTOR_MASS = 0.84  # GeV, Rein and Sehgal
 # Deuterium data of ANL and BNL: P. Rodrigues, C. Wilkinson, K. McFarland, arXiv:1601.01888.
 AXIAL_MASS, NORMALISATION = 0.94, 1.15  # GeV, 1
 OMEGA, ZETA = 1.05, 0.75  # GeV^2 of the oscillator, and the axial renormalisation; Rein and Sehgal
-_WIDTHS = (
-    6.0,
-    4.0,
-    2.0,
-)  # how far above its mass a line of band 0, 1, 2 reaches, in widths; GENIE, MaxNWidthForN0Res and so on
+# A line of band 0, 1, 2 reaches so many widths above its mass: GENIE, MaxNWidthForN0Res and its like.
+_WIDTHS = (6.0, 4.0, 2.0)
 _MINIMUM_W = NUCLEON + PION
 
 
-@dataclass(frozen=True)
-class Resonance:
-    """A resonance: mass and width [GeV], orbital momentum of N pi, branching to N pi and N eta, twice its isospin.
+class Resonance(NamedTuple):
+    """A resonance: mass and width [GeV], orbital momentum of N pi, branchings to N pi and N eta, twice its isospin.
 
-    band: oscillator quanta. half, three_half: coefficients (T, R) of the amplitudes of these helicities; scalar: (S, C), and
-    how many B go with C. Signs between resonances, and between vector and axial scalar parts, do not matter here.
+    band: oscillator quanta. half, three_half: coefficients of T and R in the amplitudes of these helicities, scalar: those of S
+    and C, as signed squares; b: how many B go with C. Signs between resonances, and between S and C, do not matter here.
     """
 
     name: str
@@ -42,58 +38,27 @@ class Resonance:
     band: int
     half: tuple[float, float]
     three_half: tuple[float, float]
-    scalar: tuple[float, float, float]
-
-
-def _root(numerator: float, denominator: float = 1.0) -> float:
-    return float(np.sqrt(numerator / denominator))
+    scalar: tuple[float, float]
+    b: int
 
 
 # Masses, widths, branchings: PDG 2024, rounded. Amplitudes: table II of Rein and Sehgal.
 RESONANCES = (
-    Resonance("P33(1232)", 1.232, 0.117, 1, 1.0, 0.0, 3, 0, (0, _root(2)), (0, _root(6)), (0, _root(8), 0)),
-    Resonance("P11(1440)", 1.440, 0.350, 1, 0.65, 0.0, 1, 2, (0, _root(25, 12)), (0, 0), (_root(3, 4), _root(25, 12), 2)),
-    Resonance(
-        "D13(1520)", 1.515, 0.110, 2, 0.60, 0.0, 1, 1, (_root(6), -_root(16, 3)), (_root(18), 0), (_root(12), _root(16, 3), 0)
-    ),
-    Resonance("S11(1535)", 1.530, 0.150, 0, 0.42, 0.42, 1, 1, (_root(12), _root(8, 3)), (0, 0), (_root(6), _root(4, 3), 3)),
-    Resonance("P33(1600)", 1.570, 0.250, 1, 0.16, 0.0, 3, 2, (0, _root(1, 6)), (0, _root(1, 2)), (0, _root(2, 3), 2)),
-    Resonance("S31(1620)", 1.610, 0.130, 0, 0.30, 0.0, 3, 1, (_root(3), -_root(1, 6)), (0, 0), (_root(3, 2), _root(1, 6), 3)),
-    Resonance("S11(1650)", 1.650, 0.125, 0, 0.60, 0.25, 1, 1, (0, _root(1, 6)), (0, 0), (0, _root(2, 3), 3)),
-    Resonance("D15(1675)", 1.675, 0.145, 2, 0.40, 0.01, 1, 1, (0, _root(3, 10)), (0, _root(3, 5)), (0, _root(6, 5), 0)),
-    Resonance(
-        "F15(1680)",
-        1.685,
-        0.120,
-        3,
-        0.65,
-        0.0,
-        1,
-        2,
-        (_root(9, 5), -_root(5, 2)),
-        (_root(18, 5), 0),
-        (_root(9, 10), _root(5, 2), 0),
-    ),
-    Resonance(
-        "D33(1700)", 1.710, 0.300, 2, 0.15, 0.0, 3, 1, (_root(3, 2), _root(1, 3)), (_root(9, 2), 0), (_root(3), _root(1, 3), 0)
-    ),
-    Resonance("P11(1710)", 1.710, 0.140, 1, 0.12, 0.30, 1, 2, (0, _root(2, 3)), (0, 0), (_root(3, 2), _root(2, 3), 2)),
-    Resonance("D13(1700)", 1.720, 0.200, 2, 0.12, 0.01, 1, 1, (0, _root(1, 30)), (0, _root(9, 10)), (0, _root(2, 15), 0)),
-    Resonance(
-        "P13(1720)",
-        1.720,
-        0.250,
-        1,
-        0.11,
-        0.03,
-        1,
-        2,
-        (_root(27, 10), _root(5, 3)),
-        (_root(9, 10), 0),
-        (_root(3, 5), _root(5, 3), 5),
-    ),
-    Resonance("F35(1905)", 1.880, 0.330, 3, 0.12, 0.0, 3, 2, (0, _root(1, 35)), (0, _root(18, 35)), (0, _root(4, 35), 0)),
-    Resonance("F37(1950)", 1.930, 0.285, 3, 0.40, 0.0, 3, 2, (0, _root(6, 35)), (0, _root(2, 7)), (0, _root(24, 35), 0)),
+    Resonance("P33(1232)", 1.232, 0.117, 1, 1.0, 0.0, 3, 0, (0, 2), (0, 6), (0, 8), 0),
+    Resonance("P11(1440)", 1.440, 0.350, 1, 0.65, 0.0, 1, 2, (0, 25 / 12), (0, 0), (3 / 4, 25 / 12), 2),
+    Resonance("D13(1520)", 1.515, 0.110, 2, 0.60, 0.0, 1, 1, (6, -16 / 3), (18, 0), (12, 16 / 3), 0),
+    Resonance("S11(1535)", 1.530, 0.150, 0, 0.42, 0.42, 1, 1, (12, 8 / 3), (0, 0), (6, 4 / 3), 3),
+    Resonance("P33(1600)", 1.570, 0.250, 1, 0.16, 0.0, 3, 2, (0, 1 / 6), (0, 1 / 2), (0, 2 / 3), 2),
+    Resonance("S31(1620)", 1.610, 0.130, 0, 0.30, 0.0, 3, 1, (3, -1 / 6), (0, 0), (3 / 2, 1 / 6), 3),
+    Resonance("S11(1650)", 1.650, 0.125, 0, 0.60, 0.25, 1, 1, (0, 1 / 6), (0, 0), (0, 2 / 3), 3),
+    Resonance("D15(1675)", 1.675, 0.145, 2, 0.40, 0.01, 1, 1, (0, 3 / 10), (0, 3 / 5), (0, 6 / 5), 0),
+    Resonance("F15(1680)", 1.685, 0.120, 3, 0.65, 0.0, 1, 2, (9 / 5, -5 / 2), (18 / 5, 0), (9 / 10, 5 / 2), 0),
+    Resonance("D33(1700)", 1.710, 0.300, 2, 0.15, 0.0, 3, 1, (3 / 2, 1 / 3), (9 / 2, 0), (3, 1 / 3), 0),
+    Resonance("P11(1710)", 1.710, 0.140, 1, 0.12, 0.30, 1, 2, (0, 2 / 3), (0, 0), (3 / 2, 2 / 3), 2),
+    Resonance("D13(1700)", 1.720, 0.200, 2, 0.12, 0.01, 1, 1, (0, 1 / 30), (0, 9 / 10), (0, 2 / 15), 0),
+    Resonance("P13(1720)", 1.720, 0.250, 1, 0.11, 0.03, 1, 2, (27 / 10, 5 / 3), (9 / 10, 0), (3 / 5, 5 / 3), 5),
+    Resonance("F35(1905)", 1.880, 0.330, 3, 0.12, 0.0, 3, 2, (0, 1 / 35), (0, 18 / 35), (0, 4 / 35), 0),
+    Resonance("F37(1950)", 1.930, 0.285, 3, 0.40, 0.0, 3, 2, (0, 6 / 35), (0, 2 / 7), (0, 24 / 35), 0),
 )
 
 
@@ -154,8 +119,7 @@ def _strengths(r: Resonance, w: Array, q2: Array, vector: float) -> Array:
     b = ZETA / (3 * w * root) * (1 + (w**2 - m**2 - q2) / d) * ga
     c = ZETA / (6 * q3) * (w**2 - m**2 + n * OMEGA * (w**2 - m**2 - q2) / d) * ga / m
     up, down = lam ** max(n - 1, 0), lam**n
-    half, three = ((t * up, x * down) for t, x in (r.half, r.three_half))
-    found = [(t * (tv + k * ta) + x * (rv + k * ra)) ** 2 for k in (1, -1) for t, x in (half, three)]
-    axial = r.scalar[1] * (up * (lam * c - r.scalar[2] * b) if n else c)
-    found.append(2 * ((r.scalar[0] * down * s) ** 2 + axial**2))
-    return np.array(found)
+    half, three, scalar = (np.sign(x) * np.sqrt(np.abs(x)) for x in (r.half, r.three_half, r.scalar))
+    found = [(t * up * (tv + k * ta) + x * down * (rv + k * ra)) ** 2 for k in (1, -1) for t, x in (half, three)]
+    axial = up * (lam * c - r.b * b) if n else c
+    return np.array([*found, 2 * ((scalar[0] * down * s) ** 2 + (scalar[1] * axial) ** 2)])
