@@ -70,7 +70,7 @@ class TrackerCard:
     range_resolution: float = 0.05  # arXiv:1305.5199
     curvature_resolution: float = 0.11  # unverified
     angle_resolution: float = 0.003  # rad, 2 to 5 mrad (unverified)
-    fuzz_per_plane: float = 0.10  # delta rays and cross-talk beside the muon: clusters in each plane; tuned
+    fuzz_per_plane: float = 0.07  # delta rays and cross-talk beside the muon: clusters in each plane; tuned
     fuzz_energy: float = 0.004
     # Hadrons
     pion_length: float = 75.0  # g/cm2 between collisions: C and H cross-sections of 300 to 430 mb (JINR P2-90-158)
@@ -84,11 +84,11 @@ class TrackerCard:
     # Reconstruction
     track_planes: int = 4  # protons above 110 MeV, pions above 80 MeV
     vertex_planes: int = 8  # of a track that begins a vertex; without, an event is not in a file (tuned)
-    no_muon_efficiency: float = 0.28  # of events without a muon in MINOS to be in a file (tuned to 70.5 % with one)
-    track_efficiency: float = 0.34  # tuned to the mean number of prongs
+    no_muon_efficiency: float = 0.31  # of events without a muon in MINOS to be in a file (tuned to 70.5 % with one)
+    track_efficiency: float = 0.29  # tuned to the mean number of prongs
     proton_call: tuple[float, float] = (0.95, 0.80)  # tracks of protons and of others that are called proton (tuned)
     proton_dedx: float = 0.27  # share of pid 8 with prong_dEdXMean (real file)
-    shower_efficiency: float = 0.26  # of a shower above shower_energy to become a prong of pid 13 (tuned)
+    shower_efficiency: float = 0.24  # of a shower above shower_energy to become a prong of pid 13 (tuned)
     shower_energy: float = 0.08
     track_angle: float = 0.02  # rad (unverified)
     proton_resolution: float = 0.04  # of kinetic energy by range, energy loss straggling (unverified)
@@ -103,10 +103,10 @@ class TrackerCard:
     photon_resolution: tuple[float, float] = (0.06, 0.055)  # constant and 1/sqrt(E) (unverified)
     michel_efficiency: float = 0.60  # tuned
     michel_noise: float = 0.06  # mean number of false ones (tuned)
-    blob_share: float = 0.5  # clusters off tracks that become a neutron candidate (tuned to 12.45 an event)
+    blob_share: float = 0.52  # clusters off tracks that become a neutron candidate (tuned to 12.45 an event)
     blob_3d: float = 0.30  # real file
     overlay_clusters: float = 4.0  # of other interactions in time (tuned)
-    overlay_energy: float = 0.006
+    overlay_energy: float = 0.004
     window: tuple[float, float] = (-20.0, 35.0)  # of time around an event (PRD 94 (2016) 112007)
     outer_share: float = 0.5  # of energy leaving sideways that the outer detector sees (tuned)
     recoil_scale: float = 1.568  # hadronic energy over passive-corrected energy (PRD 94 (2016) 112007)
