@@ -6,18 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cloudchamber.simulate.neutrino.kinematics import (
-    CARBON,
-    FERMI,
-    MUON,
-    PION,
-    PION0,
-    V_UD,
-    Array,
-    direction,
-    on_shell,
-    turn,
-)
+from cloudchamber.simulate.neutrino import kinematics as kin
+from cloudchamber.simulate.neutrino.kinematics import Array
 
 PION_DECAY = 0.1302  # GeV, PDG 2024
 AXIAL_MASS = 1.0  # GeV, Berger and Sehgal
@@ -41,7 +31,7 @@ def cross_section(energy: Array, *, charged: bool) -> Array:
 
 def sample(energy: Array, *, charged: bool, rng: np.random.Generator) -> tuple[Array, Array]:
     """(N, 4) leptons and (N, 2, 4) pion and recoiling nucleus, the neutrino along z."""
-    lepton, pion = (MUON, PION) if charged else (0.0, PION0)
+    lepton, pion = (kin.MUON, kin.PION) if charged else (0.0, kin.PION0)
     chosen = np.zeros((3, len(energy)))
     open_N = np.arange(len(energy))
     grid = (np.arange(_STEPS) + 0.5) / _STEPS
@@ -65,28 +55,28 @@ def _density(energy: Array, u: Array, v: Array, charged: bool) -> tuple[Array, A
 
     u is linear in nu; v in the logarithm of Q^2 + m_pi^2.
     """
-    lepton, pion = (MUON, PION) if charged else (0.0, PION0)
+    lepton, pion = (kin.MUON, kin.PION) if charged else (0.0, kin.PION0)
     room = np.maximum(energy - lepton - pion, 1e-9)
     nu = pion + u * room
     l_energy = np.maximum(energy - nu, lepton)
     l_p = np.sqrt(np.maximum(l_energy**2 - lepton**2, 0.0))
     q2_low = 2 * energy * (l_energy - l_p) - lepton**2
-    span = np.log((_Q2_MAX + PION**2) / (q2_low + PION**2))
-    q2 = (q2_low + PION**2) * np.exp(v * span) - PION**2
+    span = np.log((_Q2_MAX + kin.PION**2) / (q2_low + kin.PION**2))
+    q2 = (q2_low + kin.PION**2) * np.exp(v * span) - kin.PION**2
     q3 = np.sqrt(nu**2 + q2)
     uv = ((2 * energy - nu) ** 2 - q3**2) / (4 * energy**2)
     axial = 1 / (1 + q2 / AXIAL_MASS**2)
     y = nu / energy
     q2_min = lepton**2 * y / np.maximum(1 - y, 1e-9)
-    helicity = (axial - q2_min / (2 * (q2 + PION**2))) ** 2
-    helicity += y / 4 * np.maximum(q2 - q2_min, 0.0) * q2_min / (q2 + PION**2) ** 2
+    helicity = (axial - q2_min / (2 * (q2 + kin.PION**2))) ** 2
+    helicity += y / 4 * np.maximum(q2 - q2_min, 0.0) * q2_min / (q2 + kin.PION**2) ** 2
     kinetic = nu - pion
     slope = np.interp(kinetic, _T, _SLOPE)
     t_min = ((q2 + pion**2) / (2 * nu)) ** 2
     elastic = np.interp(kinetic, _T, _A) * _MB / slope * np.exp(-slope * t_min)
-    coupling = FERMI**2 * PION_DECAY**2 / (2 * np.pi**2) * (V_UD**2 if charged else 0.5)
+    coupling = kin.FERMI**2 * PION_DECAY**2 / (2 * np.pi**2) * (kin.V_UD**2 if charged else 0.5)
     value = coupling * energy / q3 * np.maximum(uv, 0.0) * helicity * elastic / energy
-    jacobian = room * (q2 + PION**2) * span
+    jacobian = room * (q2 + kin.PION**2) * span
     inside = (energy > lepton + pion) & (l_energy > lepton) & (span > 0)
     return np.where(inside, value * jacobian, 0.0), nu, q2, slope
 
@@ -95,8 +85,8 @@ def _pion_cosine(nu: Array, q2: Array, t: Array, pion: float) -> Array:
     """Cosine between boson and pion for the momentum transfer t + t_min, the nucleus taking t/2M of the energy."""
     q3 = np.sqrt(nu**2 + q2)
     t = t + ((q2 + pion**2) / (2 * nu)) ** 2
-    p2 = np.maximum((nu - t / (2 * CARBON)) ** 2 - pion**2, 1e-12)
-    squared = t + (t / (2 * CARBON)) ** 2
+    p2 = np.maximum((nu - t / (2 * kin.CARBON)) ** 2 - pion**2, 1e-12)
+    squared = t + (t / (2 * kin.CARBON)) ** 2
     value: Array = (q3**2 + p2 - squared) / (2 * q3 * np.sqrt(p2))
     return value
 
@@ -106,12 +96,12 @@ def _momenta(energy: Array, chosen: Array, lepton: float, pion: float, rng: np.r
     l_energy = energy - nu
     l_p = np.sqrt(np.maximum(l_energy**2 - lepton**2, 0.0))
     cosine = np.clip((2 * energy * l_energy - q2 - lepton**2) / (2 * energy * l_p), -1, 1)
-    leptons = np.concatenate([l_energy[:, None], l_p[:, None] * direction(cosine, rng)], axis=1)
+    leptons = np.concatenate([l_energy[:, None], l_p[:, None] * kin.direction(cosine, rng)], axis=1)
     boson = np.stack([energy, 0 * energy, 0 * energy, energy], axis=1) - leptons
     t_all = t + ((q2 + pion**2) / (2 * nu)) ** 2
-    p_energy = nu - t_all / (2 * CARBON)
+    p_energy = nu - t_all / (2 * kin.CARBON)
     p_size = np.sqrt(np.maximum(p_energy**2 - pion**2, 0.0))
-    pions = turn(on_shell(pion, p_size[:, None] * direction(_pion_cosine(nu, q2, t, pion), rng)), boson[:, 1:])
+    pions = kin.turn(kin.on_shell(pion, p_size[:, None] * kin.direction(_pion_cosine(nu, q2, t, pion), rng)), boson[:, 1:])
     recoil = boson - pions
-    recoil[:, 0] += CARBON
+    recoil[:, 0] += kin.CARBON
     return leptons, np.stack([pions, recoil], axis=1)

@@ -66,8 +66,8 @@ class _Source:
     @classmethod
     def of(cls, flux: Flux, neutral: bool, free: int) -> _Source:
         fastest = 1.0 if free else _FASTEST
-        own = tables(flux.pdg < 0, neutral, free, float(flux.edges[-1] * fastest))
-        k = np.minimum(np.searchsorted(own.energies_K, flux.edges[1:] * fastest), len(own.energies_K) - 1)
+        own = tables(flux.pdg < 0, neutral, free, 12.0 if flux.edges[-1] * fastest < 12 else ENERGIES[1] * _FASTEST)
+        k = np.searchsorted(own.energies_K, flux.edges[1:] * fastest)
         closing = 1.0 if free else 1 + initial.TAIL_END / np.hypot(NUCLEON, initial.TAIL_END)  # largest relative velocity
         grid = np.geomspace(0.3, max(float(flux.edges[-1]), 0.31), 40)
         pions = [coherent.cross_section(grid, charged=c) / 12 * (not free and (c or neutral)) for c in (True, False)]
@@ -115,15 +115,11 @@ def _round(source: _Source, trials: int, pythia: Any, rng: np.random.Generator) 
     beam = np.stack([energy, 0 * energy, 0 * energy, energy], axis=1)
     u = rng.random(trials) * source.bound_B[b]
     grid, charged, neutral = source.coherent
-    by_pion, by_pion0 = np.interp(energy, grid, charged), np.interp(energy, grid, neutral)
+    by_pion, by_pion0 = (np.interp(energy, grid, pions, left=0.0) for pions in (charged, neutral))
     pion = u < by_pion + by_pion0
-    whole = concatenate(
-        [
-            _coherent(source, beam[pion], u[pion] < by_pion[pion], rng),
-            _incoherent(source, beam[~pion], (u - by_pion - by_pion0)[~pion], pythia, rng),
-        ],
-        float("nan"),
-    )
+    coherent_part = _coherent(source, beam[pion], u[pion] < by_pion[pion], rng)
+    rest = _incoherent(source, beam[~pion], (u - by_pion - by_pion0)[~pion], pythia, rng)
+    whole = concatenate([coherent_part, rest], float("nan"))
     return whole[rng.permutation(len(whole))]
 
 
@@ -148,9 +144,7 @@ def _incoherent(source: _Source, beam: Array, u: Array, pythia: Any, rng: np.ran
     flow = beam[:, 0] * (nucleon[:, 0] - nucleon[:, 3])
     energy = (kin.square(nucleon) + 2 * flow - NUCLEON**2) / (2 * NUCLEON)
     k = np.searchsorted(own.energies_K, energy)
-    possible = (energy > 0.01) & (k < len(own.energies_K))
-    total = own.totals_K[np.minimum(k, len(own.energies_K) - 1)] * flow / (beam[:, 0] * nucleon[:, 0])
-    kept = possible & (u < total)
+    kept = (energy > 0.01) & (u < own.totals_K[k] * flow / (beam[:, 0] * nucleon[:, 0]))
     beam, nucleon, energy, k = beam[kept], nucleon[kept], energy[kept], k[kept]
     cell, w, q2 = own.draw(k, rng)
     kind, code, charged = (

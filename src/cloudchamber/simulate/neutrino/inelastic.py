@@ -13,21 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.simulate.collider import pythia_module
-from cloudchamber.simulate.neutrino.kinematics import (
-    CM2,
-    FERMI,
-    MUON,
-    NUCLEON,
-    PION,
-    SIN2_WEAK,
-    V_CD,
-    V_CS,
-    V_UD,
-    V_US,
-    W_MASS,
-    Z_MASS,
-    Array,
-)
+from cloudchamber.simulate.neutrino import kinematics as kin
+from cloudchamber.simulate.neutrino.kinematics import Array
 
 # Numbers of Bodek and Yang as in GENIE, config/BY21StrucFunc.xml.
 _A, _B = 0.621, 0.380  # GeV^2
@@ -72,8 +59,8 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
 
     The axial part beyond the vector part, which does not vanish at Q^2 = 0, is longitudinal: it adds to F2, not to F1.
     """
-    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
-    x = q2 / (2 * NUCLEON * nu)
+    nu = (w**2 - kin.NUCLEON**2 + q2) / (2 * kin.NUCLEON)
+    x = q2 / (2 * kin.NUCLEON * nu)
     light, heavy = tabulate(_xi(x, q2, 0.0), q2), tabulate(_xi(x, q2, _CHARM_MASS), q2)
     vector, axial = _factors(q2)
     found = []
@@ -87,7 +74,7 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
         SCALE
         * 2
         * total_v[0]
-        * (1 + 4 * NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
+        * (1 + 4 * kin.NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
         / (1 + longitudinal(x, q2))
         / (2 * x + 1e-12)
     )
@@ -102,15 +89,15 @@ def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool,
     hep-ph/0208187, eq. 2 and 6), but with Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (PCAC with a
     massive lepton: C. Berger, L. Sehgal, arXiv:0709.4378).
     """
-    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
-    x, y, m2 = q2 / (2 * NUCLEON * nu), nu / energy, np.where(charged, MUON**2, 0.0)
+    nu = (w**2 - kin.NUCLEON**2 + q2) / (2 * kin.NUCLEON)
+    x, y, m2 = q2 / (2 * kin.NUCLEON * nu), nu / energy, np.where(charged, kin.MUON**2, 0.0)
     f1, f2, f3 = f_3
-    inner = (y**2 * x + m2 * y / (2 * energy * NUCLEON)) * f1
-    inner += (1 - m2 / (4 * energy**2) - (1 + NUCLEON * x / (2 * energy)) * y) * f2
-    inner += (-1 if anti else 1) * (x * y * (1 - y / 2) - m2 * y / (4 * energy * NUCLEON)) * f3
-    inner -= m2 * y / (q2 + PION**2) * f2
-    boson = np.where(charged, W_MASS, Z_MASS)
-    scale = CM2 * FERMI**2 * w / (2 * np.pi * NUCLEON * nu) / (1 + q2 / boson**2) ** 2
+    inner = (y**2 * x + m2 * y / (2 * energy * kin.NUCLEON)) * f1
+    inner += (1 - m2 / (4 * energy**2) - (1 + kin.NUCLEON * x / (2 * energy)) * y) * f2
+    inner += (-1 if anti else 1) * (x * y * (1 - y / 2) - m2 * y / (4 * energy * kin.NUCLEON)) * f3
+    inner -= m2 * y / (q2 + kin.PION**2) * f2
+    boson = np.where(charged, kin.W_MASS, kin.Z_MASS)
+    scale = kin.CM2 * kin.FERMI**2 * w / (2 * np.pi * kin.NUCLEON * nu) / (1 + q2 / boson**2) ** 2
     value: Array = scale * np.maximum(inner, 0.0)
     return value
 
@@ -127,7 +114,7 @@ def longitudinal(x: Array, q2: Array) -> Array:
 
 def _xi(x: Array, q2: Array, mass: float) -> Array:
     """Bodek and Yang's scaling variable; below 1, where densities end."""
-    root = 1 + np.sqrt(1 + 4 * NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
+    root = 1 + np.sqrt(1 + 4 * kin.NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
     xi = 2 * x * (q2 + mass**2 + _B) / (np.maximum(q2, 1e-9) * root + 2 * _A * x)
     return np.asarray(np.clip(xi, 1e-5, 0.9999))
 
@@ -142,12 +129,12 @@ def _pairs(p: Densities, nucleon: int, anti: bool, charged: bool) -> NDArray[Any
     """(2, ...) half of F2 and of x F3 from light quarks."""
     u, d, u_bar, d_bar = _flavours(p, nucleon)
     if charged and anti:
-        quarks, others = u, V_UD**2 * d_bar + V_US**2 * p.strange
+        quarks, others = u, kin.V_UD**2 * d_bar + kin.V_US**2 * p.strange
         return np.stack([quarks + others, quarks - others])
     if charged:
-        quarks, others = V_UD**2 * d + V_US**2 * p.strange, u_bar
+        quarks, others = kin.V_UD**2 * d + kin.V_US**2 * p.strange, u_bar
         return np.stack([quarks + others, quarks - others])
-    up, down = 0.5 - 4 / 3 * SIN2_WEAK, -0.5 + 2 / 3 * SIN2_WEAK  # vector couplings; axial ones are +-1/2
+    up, down = 0.5 - 4 / 3 * kin.SIN2_WEAK, -0.5 + 2 / 3 * kin.SIN2_WEAK  # vector couplings; axial ones are +-1/2
     sums, differences = (u + u_bar, d + d_bar + 2 * p.strange), (u - u_bar, d - d_bar)
     f2 = (up**2 + 0.25) / 2 * sums[0] + (down**2 + 0.25) / 2 * sums[1]
     return np.stack([f2, up / 2 * differences[0] - down / 2 * differences[1]])
@@ -156,5 +143,5 @@ def _pairs(p: Densities, nucleon: int, anti: bool, charged: bool) -> NDArray[Any
 def _charm(p: Densities, nucleon: int, anti: bool) -> NDArray[Any]:
     """(2, ...) half of F2 and of x F3 from d and s turning into charm."""
     _, d, _, d_bar = _flavours(p, nucleon)
-    quarks = V_CD**2 * (d_bar if anti else d) + V_CS**2 * p.strange
+    quarks = kin.V_CD**2 * (d_bar if anti else d) + kin.V_CS**2 * p.strange
     return np.stack([quarks, -quarks if anti else quarks])

@@ -21,7 +21,8 @@ PAIR_STRENGTH = 1.5  # over that of electrons; MINERvA's low-recoil data raise a
 # Where the pairs' strength lies between the quasielastic peak and the Delta, as in the shape of electron scattering on nuclei
 # (P. Bosted, V. Mamyan, arXiv:1203.2262): a Gaussian of W on a nucleon at rest. Effective: rounded by hand, no fit of ours.
 PAIR_W, PAIR_W_WIDTH = 1.04, 0.10  # GeV
-# RPA: Bernstein polynomial of T2K ("BeRPA", arXiv:2101.03779 sec. IV) to the model of Nieves et al., arXiv:1102.2777.
+# RPA: "BeRPA", a Bernstein polynomial and an exponential fitted by C. Wilkinson to the model of J. Nieves et al.,
+# arXiv:1102.2777, on carbon; numbers as in github.com/NuSystematics/nusystematics, BeRPA.
 RPA_A, RPA_B, RPA_D, RPA_E, RPA_END = 0.59, 1.05, 1.13, 0.88, 1.2
 
 
