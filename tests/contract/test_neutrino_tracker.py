@@ -134,7 +134,7 @@ def test_a_muon_crosses_every_plane_to_the_end_with_the_energy_of_a_minimum_ioni
 
 
 def test_a_contained_proton_prong_has_its_energy_and_a_slow_one_is_not_tracked():
-    events, final = one(2212, 0.2, 0.938272)
+    events, final = one(2212, 0.2, 0.938272, n=900)
     prongs = respond(events, final, np.random.default_rng(3)).prongs
     energy = prongs.p4_T4[prongs.code == 8, 0] - 0.938272
     assert len(energy) > 100
@@ -149,7 +149,7 @@ def test_calorimetry_gives_the_energy_of_photons_in_the_tracker():
 
 
 def test_only_positive_pions_that_stop_leave_a_michel_electron():
-    plus, minus = (respond(*one(c, 0.1, 0.13957), np.random.default_rng(5)).michels.mean() for c in (211, -211))
+    plus, minus = (respond(*one(c, 0.1, 0.13957, n=3000), np.random.default_rng(5)).michels.mean() for c in (211, -211))
     assert 0.35 < plus < 0.7
     assert minus < 0.08
 
@@ -158,7 +158,7 @@ def test_the_pair_of_photons_of_a_pi0_has_its_mass():
     events, final = one(111, 0.5, 0.13498, n=1500)
     photons = respond(events, final, np.random.default_rng(6)).photons_N24
     total = photons[~np.isnan(photons[:, 0, 0])].sum(axis=1)
-    assert len(total) > 300
+    assert len(total) > 100
     mass = np.sqrt(np.maximum(total[:, 0] ** 2 - (total[:, 1:] ** 2).sum(axis=1), 0))
     assert np.median(mass) == pytest.approx(0.135, rel=0.1)
 

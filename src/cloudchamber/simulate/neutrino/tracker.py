@@ -191,7 +191,7 @@ def _pi0(
 ) -> tuple[Array, Array, Array]:
     """The two hardest photons of an event, measured; debris of hadrons may pass as one. NaN in events without two."""
     fake = np.flatnonzero(ends.collides & (rng.random(len(ends.left)) < card.photon_fake))
-    photon = np.flatnonzero(showers.pdg == 22)
+    photon = np.flatnonzero((showers.pdg == 22) & (rng.random(len(showers.pdg)) < card.photon_seen))
     event = np.concatenate([showers.event[photon], charged.event[fake]])
     true = np.concatenate([showers.p4_T4[photon, 0], ends.left[fake] * card.rest_visible[0]])
     unit = np.concatenate([showers.unit_T3[photon], charged.unit_T3[fake]])

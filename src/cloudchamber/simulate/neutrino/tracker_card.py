@@ -97,8 +97,9 @@ class TrackerCard:
     photon_angle: float = 0.06  # rad (unverified)
     photon_swap: float = 0.096  # share of pairs whose first photon is not the harder (real file)
     michel_after: float = 0.25  # of pi+ that collide: another pi+ stops (tuned)
-    photon_efficiency: float = 0.34  # of a pair of photons above photon_energy to be fitted as pi0 (tuned)
-    photon_fake: float = 0.45  # of collisions of hadrons that look like a photon (tuned)
+    photon_efficiency: float = 0.40  # of two candidates to be fitted as a pi0 (tuned)
+    photon_seen: float = 0.55  # of photons above photon_energy that are candidates (tuned)
+    photon_fake: float = 0.70  # of collisions of hadrons that look like a photon (tuned)
     photon_energy: float = 0.03
     photon_resolution: tuple[float, float] = (0.06, 0.055)  # constant and 1/sqrt(E) (unverified)
     michel_efficiency: float = 0.60  # tuned
