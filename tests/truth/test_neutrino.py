@@ -136,7 +136,7 @@ def test_the_delta_gives_its_pions_as_nine_to_two_to_one():
     w, charge = np.full(n, 1.232), np.ones(n, dtype=np.int64)
     decayed = hadrons.join(hadrons.resonance_decays(w, charge, np.zeros(n, dtype=np.int64), np.full(n, 0.5), rng))
     p_pi0, n_pip = (decayed.pdg == 111).sum() / n, (decayed.pdg == 211).sum() / n
-    strength = tables.isospin_factors(True)[0] / tables.isospin_factors(False)[0]
+    strength = resonance.isospin_factors(True)[0] / resonance.isospin_factors(False)[0]
     assert (strength * 9 / 9, p_pi0, n_pip) == pytest.approx((3, 2 / 3, 1 / 3), abs=0.01)
 
 

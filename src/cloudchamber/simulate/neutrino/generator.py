@@ -16,8 +16,22 @@ from cloudchamber.simulate.neutrino import kinematics as kin
 from cloudchamber.simulate.neutrino.initial import Flux
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, MEC, QE, RES, Interactions, Particles, concatenate
 from cloudchamber.simulate.neutrino.kinematics import CARBON, MUON, NEUTRON, NUCLEON, PROTON, Array
-from cloudchamber.simulate.neutrino.tables import Tables, between, isospin_factors, tables
+from cloudchamber.simulate.neutrino.tables import Tables, between, tables
 
+# What a user of these events owes, by what it gave.
+CITATIONS = {
+    "C. Llewellyn Smith, quasielastic scattering": "doi:10.1016/0370-1573(72)90010-5",
+    "A. Bodek, H. Budd, M. Christy, pairs of nucleons": "arXiv:1106.0340",
+    "J. Nieves et al., correlations in quasielastic scattering": "arXiv:1102.2777",
+    "D. Rein, L. Sehgal, resonances": "doi:10.1016/0003-4916(81)90242-6",
+    "P. Rodrigues, C. Wilkinson, K. McFarland, resonances and background on deuterium": "arXiv:1601.01888",
+    "A. Bodek, U. K. Yang, structure functions": "arXiv:2108.09240",
+    "M. Glueck, E. Reya, A. Vogt, parton densities": "doi:10.1007/BF01574161",
+    "C. Berger, L. Sehgal, coherent pions": "arXiv:0812.2653",
+    "T. Yang et al., AGKY, multiplicities": "arXiv:0904.4043",
+    "Pythia 8.3, strings": "arXiv:2203.11601",
+    "MINERvA, NuMI fluxes": "arXiv:2209.05540, arXiv:1607.00704",
+}
 ENERGIES = (0.3, 100.0)  # GeV; made for 0.5 to 20
 _FREE = {"C": 0, "p": 2212, "n": 2112}
 _TRIALS = 60_000  # a round; part of the definition of a seed's events
@@ -214,7 +228,8 @@ def _in_rest_frame(
     parts: list[Any] = []
     for now in (True, False):
         rows = np.flatnonzero((struck.kind == RES) & (struck.charged == now))
-        which, three_half = _resonance(struck[rows], charge[rows], now, source.anti, rng)
+        mine, stretched = struck[rows], now & ((charge[rows] == 2) | (charge[rows] == -1))
+        which, three_half = resonance.choose(mine.energy, mine.w, mine.q2, stretched, charged=now, anti=source.anti, rng=rng)
         found = hadrons.resonance_decays(w[rows], charge[rows], which, three_half, rng)
         parts += [(rows[i], codes, p4) for i, codes, p4 in found]
     rows = np.flatnonzero(struck.kind == DIS)
@@ -240,26 +255,6 @@ def _charm(source: _Source, struck: _Struck, rng: np.random.Generator) -> NDArra
         if channel.kind == DIS:
             share[here] = between(channel.charm_WQ, own.w_C[cell], own.q_C[cell], struck.w[here], struck.q2[here])
     return np.asarray(rng.random(len(share)) < share)
-
-
-def _resonance(
-    struck: _Struck, charge: NDArray[np.int64], charged: bool, anti: bool, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], Array]:
-    """Index in RESONANCES, and the probability of helicity 3/2."""
-    w, q2, energy = struck.w, struck.q2, struck.energy
-    stretched = charged & ((charge == 2) | (charge == -1))
-    factor_RN = np.where(stretched, isospin_factors(True)[:, None], isospin_factors(False)[:, None])
-    strengths = resonance.helicities(w, q2, charged=charged)
-    f = resonance.structure(strengths, w, q2, charged=charged)
-    share = np.cumsum(factor_RN * inelastic.cross_section(energy, w, q2, f, anti=anti, charged=charged), axis=0)
-    which = np.minimum((rng.random(len(w)) * share[-1] > share).sum(axis=0), len(share) - 1)
-    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
-    q3 = np.sqrt(nu**2 + q2)
-    u, v = ((2 * energy - nu + sign * q3) / (2 * energy) for sign in ((-1, 1) if anti else (1, -1)))
-    half_l, three_l, half_r, three_r, scalar = np.take_along_axis(strengths, which[None, None, :], axis=0)[0]
-    three = u**2 * three_l + v**2 * three_r
-    rest = u**2 * half_l + v**2 * half_r + 2 * u * v * scalar * (NUCLEON / w) ** 2 * q3**2 / np.maximum(q2, 1e-9)
-    return which, three / np.maximum(three + rest, 1e-99)
 
 
 def _events(

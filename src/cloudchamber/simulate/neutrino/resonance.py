@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cloudchamber.simulate.neutrino import inelastic
 from cloudchamber.simulate.neutrino.kinematics import NUCLEON, PION, SIN2_WEAK, V_UD, Array, momentum
 
 W_CUT = 1.7  # GeV; above it the deep inelastic cross-section stands alone, as in GENIE (config/CommonParam.xml)
@@ -86,6 +88,32 @@ def structure(strengths: Array, w: Array, q2: Array, *, charged: bool) -> Array:
     f2 = nu / 4 * (q2 / q3**2 * (left + right) * w / NUCLEON + 2 * strengths[:, 4] * NUCLEON / w)
     f3 = nu * w * (left - right) / (2 * q3)
     return np.stack([f1, f2, f3]) * (V_UD**2 if charged else 1.0)
+
+
+def isospin_factors(stretched: bool) -> Array:
+    """(R,) what multiplies the strength of each resonance. stretched: charge 2 or -1, which isospin 3/2 alone can have."""
+    return np.array([(3.0 if stretched else 1.0) if r.isospin2 == 3 else float(not stretched) for r in RESONANCES])
+
+
+def choose(
+    energy: Array, w: Array, q2: Array, stretched: NDArray[np.bool_], *, charged: bool, anti: bool, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], Array]:
+    """(N,) index in RESONANCES for events of known kinematics, and the probability of helicity 3/2.
+
+    energy: in the nucleon's frame. stretched: as in `isospin_factors`.
+    """
+    factor_RN = np.where(stretched, isospin_factors(True)[:, None], isospin_factors(False)[:, None])
+    strengths = helicities(w, q2, charged=charged)
+    f = structure(strengths, w, q2, charged=charged)
+    share = np.cumsum(factor_RN * inelastic.cross_section(energy, w, q2, f, anti=anti, charged=charged), axis=0)
+    which = np.minimum((rng.random(len(w)) * share[-1] > share).sum(axis=0), len(share) - 1)
+    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
+    q3 = np.sqrt(nu**2 + q2)
+    u, v = ((2 * energy - nu + sign * q3) / (2 * energy) for sign in ((-1, 1) if anti else (1, -1)))
+    half_l, three_l, half_r, three_r, scalar = np.take_along_axis(strengths, which[None, None, :], axis=0)[0]
+    three = u**2 * three_l + v**2 * three_r
+    rest = u**2 * half_l + v**2 * half_r + 2 * u * v * scalar * (NUCLEON / w) ** 2 * q3**2 / np.maximum(q2, 1e-9)
+    return which, three / np.maximum(three + rest, 1e-99)
 
 
 def breit_wigner(r: Resonance, w: Array) -> Array:

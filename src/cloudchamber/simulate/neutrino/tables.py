@@ -123,17 +123,12 @@ def _channels(anti: bool, neutral: bool, free: int) -> list[Channel]:
                 found.append(Channel(QE, nucleon, charged, nothing, nothing[0]))
             if odd and charged and not free:
                 found.append(Channel(MEC, nucleon, True, quasielastic.pair_structure(w, q2), np.zeros_like(w)))
-            factor = isospin_factors(charged and not odd)
+            factor = resonance.isospin_factors(charged and not odd)
             f = np.tensordot(lines, factor, (1, 0))
             found.append(Channel(RES, nucleon, charged, np.where((w > _START_W) & (w < 1.71), f, 0.0), np.zeros_like(w)))
             f, charm = inelastic.structure(w, q2, nucleon=nucleon, anti=anti, charged=charged)
             found.append(Channel(DIS, nucleon, charged, np.where(w > _START_W, f, 0.0), charm))
     return found
-
-
-def isospin_factors(stretched: bool) -> NDArray[np.float64]:
-    """(R,) what multiplies the strength of each resonance. stretched: charge 2 or -1, which isospin 3/2 alone can have."""
-    return np.array([(3.0 if stretched else 1.0) if r.isospin2 == 3 else float(not stretched) for r in resonance.RESONANCES])
 
 
 def _elastic(channel: Channel, anti: bool, energy: Array, q2: Array) -> Array:
