@@ -193,3 +193,12 @@ def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is
     detector.binomial(pulls, "wrong", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.95))
     assert pulls.p_values()["right"] == pytest.approx(1.0)
     assert pulls.p_values()["wrong"] < 1e-9
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("pythia8mc"), reason="Pythia is not installed")
+@pytest.mark.slow
+def test_the_neutrino_benchmark_runs_without_real_files(tmp_path, monkeypatch):
+    monkeypatch.delenv("CLOUDCHAMBER_SAMPLES", raising=False)
+    command = [sys.executable, str(FOLDER / "neutrino.py"), "--tiny", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / "neutrino.json").read_text())["tiny"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cloudchamber import registry
 from cloudchamber.data.card import load
 from cloudchamber.data.card_reader import card_reader
 from cloudchamber.data.check import Origin, check
-from cloudchamber.data.containers import Container, open_container
+from cloudchamber.data.containers import Container, Memory, open_container
 from cloudchamber.data.reader import Reader, block
 from cloudchamber.data.store import Store
 from cloudchamber.errors import BadCard, BadFile, BadInput, UnknownFormat, nearest
@@ -54,6 +55,17 @@ def read(path: Files, card: Path | str | None = None, *, start: int = 0, stop: i
     if not clouds:
         raise BadInput(f"events {start} to {stop} were asked for, there are {first}")
     return concatenate(clouds)
+
+
+def from_columns(columns: Mapping[str, Any], card: Path | str) -> Cloud:
+    """The events that a program has made, as `read` would give them from a file with these columns.
+
+    columns: by the file's keys (`tree/branch`), NumPy arrays with a row per event or awkward lists. card: as of `read`.
+    """
+    reader = _from_card(card)
+    with Memory(columns, Path("memory")) as container:
+        cloud = reader.read(container, 0, reader.count(container))
+        return check(cloud, Origin(container.path, 0, reader.sources, reader.selects))
 
 
 def recognise(path: Path | str) -> Reader:

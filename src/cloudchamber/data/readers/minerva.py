@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.data.containers import Column, Container
+from cloudchamber.data.containers import Column, Container, Jagged
 from cloudchamber.data.reader import Columns, of_event, of_particles, single, standard
 from cloudchamber.data.readers.minerva_truth import truth, truth_keys, truth_labels
 from cloudchamber.errors import BadFile
 from cloudchamber.events import MOMENTUM, Cloud, Feature, Schema
 
 TREE = "MasterAnaDev"
+SIMULATION = "cloudchamber_simulation"  # a branch of files that cloudchamber's own simulation wrote
 CITATION = ("arXiv:2604.12364", "arXiv:1305.5199")  # K. Krzmanc et al.: the study; L. Aliaga et al.: the detector
 _ABSURD = 1e6  # MeV, mm, ns: beyond it a value is a failed fit (arXiv:2604.12364 drops such muons)
 _ABSENT = (-9999, -999)  # no such object; no such field of an object that is there
@@ -94,6 +95,8 @@ class Block:
         photons = [f"gamma{i}_{n}" for i in (1, 2) for n in _PHOTON]
         keys = [f"{TREE}/{n}" for n in (*names, *photons, *_PRONG, *branches)] + truth_keys(container, TREE)
         self._columns: dict[str, Column] = container.read(keys, start, stop, reader)
+        for name in ("prong_part_E", "prong_part_pos"):
+            self._columns[f"{TREE}/{name}"] = self._in_fours(self._columns[f"{TREE}/{name}"], name)
         self.dropped = np.zeros(self.size, dtype=np.int64)
 
     def event(self, name: str) -> NDArray[np.float64]:
@@ -183,6 +186,18 @@ class Block:
         counts = np.bincount(event, minlength=self.size)
         return Cloud.from_flat(counts, {n: single(v) for n, v in particles.items()}, events, schema)
 
+    def _in_fours(self, column: Column, name: str) -> Column:
+        """Flat lists, which uproot can write, as lists of four numbers, which the experiment's files have."""
+        if not isinstance(column, Jagged) or column.values.ndim == 2:
+            return column
+        if (column.counts % 4).any():
+            odd = int(np.argmax(column.counts % 4 != 0))
+            raise BadFile(
+                f"{self.container.path}: {name} has {column.counts[odd]} numbers in event {self.start + odd}, "
+                "expected four for each prong"
+            )
+        return Jagged(column.counts // 4, column.values.reshape(-1, 4))
+
     def _possible(self, objects: Objects, there: NDArray[np.bool_], numbers: NDArray[np.float64]) -> Objects:
         possible = (np.abs(numbers) <= _ABSURD).all(axis=1)  # NaN is not
         self.dropped += np.bincount(objects.event[there & ~possible], minlength=self.size)
@@ -207,8 +222,9 @@ def schema_of(
 ) -> Schema:
     """The schema of a tokenisation. kinds: the flags, of which each token has one."""
     labels = truth_labels(container, TREE)
+    ours = f"{TREE}/{SIMULATION}" in container.keys
     return Schema(
-        dataset=name,
+        dataset=f"{name} (cloudchamber simulation)" if ours else name,
         frame="fixed-target",
         features=(*standard("x", "y", "z", "time"), *(Feature(name=k, kind="flag") for k in kinds), _DEDX, *features),
         columns=(
