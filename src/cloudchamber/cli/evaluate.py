@@ -43,8 +43,8 @@ def evaluate(
         if isinstance(value, dict):
             for point, entry in value.items():
                 limit = entry["lower_limit"]  # a limit has a confidence level in place of an error
-                number, error = f"{'> ' if limit else ''}{entry['value']:.4g}", "95 % CL" if limit else f"{entry['error']:.2g}"
-                shown.add_row(f"{name} at {point}", number, error)
+                number, told = f"{'> ' if limit else ''}{entry['value']:.4g}", "95 % CL" if limit else f"{entry['error']:.2g}"
+                shown.add_row(f"{name} at {point}", number, told)
         elif not name.endswith("_error"):
             error = figures.get(f"{name}_error")
             shown.add_row(name, f"{value:.4g}" if value is not None else "-", f"{error:.2g}" if error is not None else "")
