@@ -41,8 +41,8 @@ def evaluate(
         if isinstance(value, dict):
             for point, entry in value.items():
                 limit = entry["lower_limit"]  # a limit has a confidence level in place of an error
-                number, error = f"{'> ' if limit else ''}{entry['value']:.4g}", "95 % CL" if limit else f"{entry['error']:.2g}"
-                shown.add_row(f"{name} at {point}", number, error)
+                number, told = f"{'> ' if limit else ''}{entry['value']:.4g}", "95 % CL" if limit else f"{entry['error']:.2g}"
+                shown.add_row(f"{name} at {point}", number, told)
         elif not name.endswith("_error"):
             own = figures.get(f"{name}_error")
             shown.add_row(name, f"{value:.4g}" if value is not None else "-", f"{own:.2g}" if own is not None else "")
