@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from cloudchamber.errors import CloudchamberError
-from cloudchamber.simulate.collider import pythia_module
+from cloudchamber.simulate.pythia import pythia_module
 from cloudchamber.simulate.neutrino.interactions import Particles
 from cloudchamber.simulate.neutrino.kinematics import (
     NUCLEON,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.simulate.collider import pythia_module
+from cloudchamber.simulate.pythia import pythia_module
 from cloudchamber.simulate.neutrino import kinematics as kin
 from cloudchamber.simulate.neutrino.kinematics import Array
 
