@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudchamber.estimators import Classifier, Regressor, embed
     from cloudchamber.events import Cloud, Schema, concatenate
     from cloudchamber.events.clustering import leading_jets
+    from cloudchamber.neutrinos import simulate_neutrinos
     from cloudchamber.simulate import simulate
     from cloudchamber.train.network import load
 
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "read",
     "simulate",
+    "simulate_neutrinos",
 ]
 
 _PLACES = {
@@ -45,6 +47,7 @@ _PLACES = {
     "load": "cloudchamber.train.network",
     "read": "cloudchamber.data",
     "simulate": "cloudchamber.simulate",
+    "simulate_neutrinos": "cloudchamber.neutrinos",
 }
 
 
