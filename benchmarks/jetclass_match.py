@@ -10,8 +10,6 @@ simulated from real jets, on high-level variables alone and with the leading par
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +20,21 @@ from scipy.stats import ks_2samp
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 
+import jetclass_jets
 import jets as sample
 import record
 import timing
-from cloudchamber.data import store
 from cloudchamber.events import Cloud, Schema, kinematics
 from cloudchamber.events.clustering import fastjet_module
-from cloudchamber.simulate import describe, scenario
-from cloudchamber.simulate.card import load
-from cloudchamber.simulate.collider import JetBatch, generate
-from cloudchamber.simulate.production import PT_RANGE
 from cloudchamber.stats.metrics import auc
-from cloudchamber.workers import cores, executor, in_order
 
 SEED = 31
 JETS = 4000  # simulated
-# JetClass lets K0S and hyperons decay; and ISR lifts Higgs bosons of 350 GeV above 500 GeV.
-SETTINGS = ("ParticleDecays:limitTau0 = off", "PhaseSpace:pTHatMin = 350.")
 LEADING = 25  # particles whose momenta the second classifier sees
 QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
 MEDIAN, OTHERS, MULTIPLICITY, AUC = 0.015, 0.04, 0.05, 0.70
 FILE = "jetclass_HToBB_2000.npz"
 _BOOTSTRAPS = 400
-_CHUNK = 250  # jets of a seed
 _FOLDS = 5
 
 
@@ -52,7 +42,7 @@ def main() -> None:
     args = record.arguments(__doc__).parse_args()
     timing.settle(args.threads)
     real = sample.toy(120, seed=1, classes=("a", "b")) if args.tiny else read()
-    ours = sample.toy(300, seed=2, classes=("a", "b")) if args.tiny else simulated(JETS)
+    ours = sample.toy(300, seed=2, classes=("a", "b")) if args.tiny else jetclass_jets.simulated(JETS, SEED)
     rng = np.random.default_rng(SEED)
     jets = {"real": jet_variables(real), "ours": jet_variables(ours)}
     figures = ratios(jets["real"], jets["ours"], rng)
@@ -70,7 +60,13 @@ def main() -> None:
     ]
     settings = {
         "real": {"file": FILE, "jets": len(real)},
-        "simulated": {"jets": len(ours), "scenario": "Hbb", "settings": SETTINGS, "mpi": True, "card": "jetclass"},
+        "simulated": {
+            "jets": len(ours),
+            "scenario": "Hbb",
+            "settings": jetclass_jets.SETTINGS,
+            "mpi": True,
+            "card": "jetclass",
+        },
         "classifier": {"folds": _FOLDS, "variables": list(jets["real"]), "leading particles": LEADING},
         "distance": "Kolmogorov-Smirnov; two samples of these sizes from one distribution have about "
         f"{0.87 * (1 / len(real) + 1 / len(ours)) ** 0.5:.3f} per jet variable",
@@ -78,41 +74,6 @@ def main() -> None:
     }
     path = record.write("jetclass_match", figures, targets, settings=settings, seeds=[SEED], tiny=args.tiny, folder=args.output)
     record.show(path)
-
-
-def simulated(n: int, cache: Path = sample.CACHE) -> Cloud:
-    """n jets with JetClass's detector, range and matching; made on the first call, then read from a store in `cache`."""
-    path = cache / f"jetclass-Hbb_{n}_seed{SEED}"
-    if not path.exists():
-        schema = describe(["Hbb"], seed=SEED, mpi=True, pt_range=PT_RANGE)
-        cache.mkdir(parents=True, exist_ok=True)
-        store.write(path, _clouds(n, schema), provenance={"benchmark": path.name})
-    return store.Store.open(path).read()
-
-
-def _clouds(n: int, schema: Schema) -> Iterator[Cloud]:
-    jobs = range(-(-n // _CHUNK))
-    with executor(cores()) as pool:
-        for job, jets in zip(jobs, in_order(pool, _chunk, jobs, ahead=4), strict=True):
-            kept = min(_CHUNK, n - job * _CHUNK)
-            rows = int(jets.counts[:kept].sum())
-            particles = {name: c[:rows] for name, c in jets.particles.items()}
-            yield Cloud.from_flat(
-                jets.counts[:kept], particles, {"label": np.zeros(kept, np.int64), "parton": jets.parton[:kept]}, schema
-            )
-
-
-def _chunk(job: int) -> JetBatch:
-    kind = scenario("Hbb")
-    kind = replace(kind, process=(*kind.process, *SETTINGS))
-    batches, found = [], 0
-    for batch in generate(kind, (1 + SEED + job, SEED + job), mpi=True, pt_range=PT_RANGE, card=load("jetclass")):
-        batches.append(batch)
-        found += len(batch)
-        if found >= _CHUNK:
-            break
-    particles = {name: np.concatenate([b.particles[name] for b in batches]) for name in batches[0].particles}
-    return JetBatch(np.concatenate([b.counts for b in batches]), particles, np.concatenate([b.parton for b in batches]))
 
 
 def read() -> Cloud:

@@ -18,7 +18,19 @@ PEERS = all(importlib.util.find_spec(name) for name in ("omnilearned", "weaver")
 @pytest.fixture
 def module(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    names = ("record", "timing", "jets", "inputs", "peers", "ours", "quality", "few_labels", "detector", "jetclass_match")
+    names = (
+        "record",
+        "timing",
+        "jets",
+        "inputs",
+        "peers",
+        "ours",
+        "quality",
+        "few_labels",
+        "detector",
+        "jetclass_jets",
+        "jetclass_match",
+    )
     yield importlib.import_module
     for name in names:
         sys.modules.pop(name, None)
