@@ -14,7 +14,7 @@ import uproot
 from tests.format_files import FORMATS, MASS, N, Truth, atlas_ftag, jetclass, landscape, lhco, omnilearned
 
 from cloudchamber import data, registry
-from cloudchamber.errors import BadFile, BadInput, BadSchema
+from cloudchamber.errors import BadFile, BadInput, BadSchema, CloudchamberError
 
 GENERATORS = {"gst", "hepmc", "lhe", "trackml"}  # in test_generator_readers.py
 MINERVA = {"minerva_clusters", "minerva_blobs", "minerva_published"}  # in test_minerva.py
@@ -307,3 +307,10 @@ def test_files_of_different_schemas_do_not_share_a_store(tmp_path, truth):
     with pytest.raises(BadSchema, match="different schemas"):
         data.convert([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+
+
+@pytest.mark.parametrize("reader", sorted({*registry.entries("readers")} - {"store"}))
+def test_a_reader_that_is_chosen_for_a_file_of_another_kind_says_so(reader, tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    with pytest.raises(CloudchamberError, match=r"other\.npz"):
+        data.read(tmp_path / "other.npz", card=reader)

@@ -84,7 +84,13 @@ def opened(path: Path, card: Path | str | None = None) -> Iterator[Source]:
         return
     with open_container(path) as container:
         reader = _find(container) if card is None else _from_card(card)
-        count = reader.count(container)
+        try:
+            count = reader.count(container)
+        except KeyError as error:  # a reader that was chosen by name for a file of another kind
+            raise UnknownFormat(
+                f"{path}: {reader.name!r} does not read this {container.kind} file: it has no {error.args[0]!r}. "
+                "Without a card the format is recognised by itself."
+            ) from error
         if count <= 0:
             raise BadFile(f"{path}: has no events")
         if count > _MOST_EVENTS:
