@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cloudchamber.events import Cloud, Schema
     from cloudchamber.events.clustering import leading_jets
     from cloudchamber.simulate import simulate
+    from cloudchamber.train.generating import generate
     from cloudchamber.train.network import load
 
 __version__ = version("cloudchamber")
@@ -26,6 +27,7 @@ __all__ = [
     "Regressor",
     "Schema",
     "embed",
+    "generate",
     "leading_jets",
     "load",
     "read",
@@ -39,6 +41,7 @@ _PLACES = {
     "Regressor": "cloudchamber.estimators",
     "Schema": "cloudchamber.events",
     "embed": "cloudchamber.estimators",
+    "generate": "cloudchamber.train.generating",
     "leading_jets": "cloudchamber.events.clustering",
     "load": "cloudchamber.train.network",
     "read": "cloudchamber.data",

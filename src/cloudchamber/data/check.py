@@ -48,7 +48,8 @@ def check(cloud: Cloud, origin: Origin) -> Cloud:
     """The cloud, if it can be physics.
 
     Momenta and weights are finite; energy is at least |p| within the tolerances above; features are not infinite
-    (NaN means missing); class labels are -1 or a class. Raises BadFile with file, column, first bad event and value.
+    (NaN means missing); class labels are a class, or -1 (of particles NaN) where unknown. Raises BadFile with file, column,
+    first bad event and value.
     """
     p = {name: cloud.flat(name) for name in MOMENTUM}
     for name, values in p.items():
@@ -62,6 +63,10 @@ def check(cloud: Cloud, origin: Origin) -> Cloud:
         _refuse_particle(cloud, origin, "energy", short, floor)
     for name in cloud.schema.feature_names:
         _refuse_particle(cloud, origin, name, np.isinf(cloud.flat(name)), "a finite number, or NaN if missing")
+    for label in cloud.schema.particle_labels:
+        values, size = cloud.flat(label.name), len(label.classes)
+        known = (values >= 0) & (values < size) & (values == np.floor(values))
+        _refuse_particle(cloud, origin, label.name, ~(known | np.isnan(values)), f"a class from 0 to {size - 1}, or NaN")
     _check_events(cloud, origin)
     return cloud
 

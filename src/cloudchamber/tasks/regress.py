@@ -30,6 +30,8 @@ class Options(TaskOptions):
 class Regress(Task):
     """Linear read-out of mean and log spread from the normalised pooled vector."""
 
+    predicts = True
+
     def __init__(self, spec: TaskSpec, label: Label | None, backbone: Backbone):
         super().__init__(spec, label)
         self.options = options(spec, Options)

@@ -104,7 +104,7 @@ def new_network(
         width = 2 * size(size_name).width
         backbone = Backbone(size(size_name), NamedFeatures(norms, width), NamedFeatures(columns, width))
         network = Network(size_name, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
-    _bind_for_training(network, data)
+        _ready(network, data, rows)
     return network
 
 
@@ -130,7 +130,7 @@ def adapt_network(
     backbone.column.add(new[1])
     with _seeded(generator):
         network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
-    _bind_for_training(network, data)
+        _ready(network, data, rows)
     return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})")
 
 
@@ -216,23 +216,29 @@ def _backbone(size_name: str, particle: FeaturesConfig, column: FeaturesConfig) 
 
 def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:
     kind = _kind(spec)
-    if kind.classes is None:
+    if kind.classes is None or (kind.optional and spec.target is None):
         return kind.make(spec, None, backbone)
+    known = schema.particle_label_names if kind.per_particle else schema.label_names
     if spec.target is None:
-        raise BadRecipe(f"task {spec.task!r} needs a target. Labels of the data: {', '.join(schema.label_names) or 'none'}.")
+        raise BadRecipe(f"task {spec.task!r} needs a target. Labels of the data: {', '.join(known) or 'none'}.")
     label = schema.label(schema.resolve(spec.target))
-    if bool(label.classes) != kind.classes:
-        what = "classes" if label.classes else "a number"
+    per_particle = label.name in schema.particle_label_names
+    if bool(label.classes) != kind.classes or per_particle != kind.per_particle:
+        what = f"{'classes' if label.classes else 'a number'} of {'particles' if per_particle else 'events'}"
         raise BadRecipe(
-            f"task {spec.task!r} cannot learn {label.name!r}, which is {what}. Use classify for classes, regress for numbers."
+            f"task {spec.task!r} cannot learn {label.name!r}, which is {what}. Use classify for classes, regress for numbers, "
+            "segment for classes of particles."
         )
     return kind.make(spec.model_copy(update={"target": label.name}), label, backbone)
 
 
-def _bind_for_training(network: Network, data: TrainingSet) -> None:
+def _ready(network: Network, data: TrainingSet, rows: Selection | None) -> None:
+    """Bind a network to what it will be trained on, and let its tasks look at it."""
     network.backbone.particle.trained = data.particle_names[2:]
     network.backbone.column.trained = data.column_names
     network.bind(data)
+    for task in network.tasks:
+        task.prepare(data, data.everything if rows is None else rows, load)
 
 
 def _norms(

@@ -33,10 +33,10 @@ def predicting_task(network: Network, key: str | None = None) -> Task:
 
     Raises BadWeights if there is none or more than one.
     """
-    able = [t for t in network.tasks if t.label is not None and key in (None, t.key, t.spec.target)]
+    able = [t for t in network.tasks if t.predicts and key in (None, t.key, t.spec.target)]
     if len(able) != 1:
-        names = ", ".join(t.key for t in network.tasks if t.label is not None)
-        raise BadWeights(f"expected one task that predicts, found {len(able)}. Tasks of these weights: {names or 'none'}.")
+        names = ", ".join(t.key for t in network.tasks if t.predicts)
+        raise BadWeights(f"expected one task that predicts, found {len(able)}. Such tasks of these weights: {names or 'none'}.")
     return able[0]
 
 
