@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cloudchamber.data import read
     from cloudchamber.errors import CloudchamberError
-    from cloudchamber.estimators import Classifier, Regressor, embed
+    from cloudchamber.estimators import Classifier, Regressor, embed, segment
     from cloudchamber.events import Cloud, Schema
     from cloudchamber.events.clustering import leading_jets
     from cloudchamber.simulate import simulate
@@ -31,6 +31,7 @@ __all__ = [
     "leading_jets",
     "load",
     "read",
+    "segment",
     "simulate",
 ]
 
@@ -45,6 +46,7 @@ _PLACES = {
     "leading_jets": "cloudchamber.events.clustering",
     "load": "cloudchamber.train.network",
     "read": "cloudchamber.data",
+    "segment": "cloudchamber.estimators",
     "simulate": "cloudchamber.simulate",
 }
 

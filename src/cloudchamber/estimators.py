@@ -24,9 +24,9 @@ from cloudchamber.nn.features import NamedFeatures, Norm
 from cloudchamber.nn.sizes import SIZES
 from cloudchamber.recipe import Adapt, Recipe, TaskSpec
 from cloudchamber.train.fit import fit
-from cloudchamber.train.network import Network, load_backbone
+from cloudchamber.train.network import Network, load, load_backbone
 from cloudchamber.train.rows import Rows
-from cloudchamber.train.scoring import embeddings, predicting_task, scores
+from cloudchamber.train.scoring import embeddings, predicting_task, scores, segmented
 from cloudchamber.train.weights import weights_folder
 
 Events = Cloud | str | Path | Sequence[str | Path]
@@ -244,6 +244,11 @@ def embed(weights: str | Path, X: Events, *, max_particles: int = 128, device: s
     for features, names in ((backbone.particle, data.particle_names[2:]), (backbone.column, data.column_names)):
         _bind_known(features, names)
     return embeddings(backbone, data, np.arange(len(data)), device)
+
+
+def segment(weights: str | Path, X: Events, *, device: str = "cpu") -> Cloud:
+    """Events with the class probabilities of each particle; see train.scoring.segmented."""
+    return segmented(load(weights), _events(X), device)
 
 
 def _bind_known(features: NamedFeatures, names: Sequence[str]) -> None:

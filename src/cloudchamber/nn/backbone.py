@@ -29,7 +29,7 @@ _NEVER = -1e9  # attention logit of padding; finite, so that an empty event give
 class Inputs:
     """A batch on the model's device. masked_BP: particles hidden by the masked objective, or None.
 
-    condition_BE: added to every token of an event, or None. seed: of the random numbers that a loss draws, or None.
+    condition_BE: added to every token of an event, or None. seed: of what a loss draws at random.
     """
 
     particles_BPF: Tensor
@@ -37,7 +37,7 @@ class Inputs:
     mask_BP: Tensor
     masked_BP: Tensor | None = None
     condition_BE: Tensor | None = None
-    seed: int | None = None
+    seed: int = 0
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> Inputs:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -60,3 +62,19 @@ def retrieval(query_NE: ArrayLike, key_NE: ArrayLike, group_N: ArrayLike) -> dic
     error = float(np.sqrt(top1 * (1 - top1) / len(query)))
     chance = float((1 / (1 + rival_NN.sum(axis=1))).mean())
     return {"top1": top1, "top1_error": error, "mean_rank": float(rank_N.mean()), "chance": chance, "events": len(query)}
+
+
+def quantile_figures(
+    truth: ArrayLike, quantiles_NQ: ArrayLike, levels: Sequence[float], weight: ArrayLike
+) -> tuple[float, tuple[metrics.Estimate, ...]]:
+    """Mean pinball loss in the target's unit, and the weighted fraction of events below each quantile: its level, if honest.
+
+    >>> quantile_figures([0.0, 2.0], [[1.0], [1.0]], [0.5], [1.0, 1.0])[0]
+    0.5
+    """
+    w = np.asarray(weight, dtype=np.float64)
+    short_NQ, level_Q = np.asarray(truth)[:, None] - np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(levels)
+    pinball = np.average(np.maximum(level_Q * short_NQ, (level_Q - 1) * short_NQ).mean(axis=1), weights=w)
+    below_Q = np.average(short_NQ < 0, axis=0, weights=w)
+    error_Q = np.sqrt(below_Q * (1 - below_Q) / metrics.effective_number(w))
+    return float(pinball), tuple(metrics.Estimate(float(b), float(e)) for b, e in zip(below_Q, error_Q, strict=True))

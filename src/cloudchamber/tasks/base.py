@@ -7,7 +7,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -52,11 +52,8 @@ class Task(nn.Module, ABC):
         """Name in metrics and checkpoints: the task, with its target if it has one."""
         return f"{self.spec.task}_{self.spec.target}" if self.spec.target else self.spec.task
 
-    def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:
-        """Look at the training events `rows` before the first step; the default needs none.
-
-        load: a network with its heads from the name of weights.
-        """
+    def prepare(self, data: TrainingSet, rows: Selection) -> None:
+        """Look at the training events `rows` before the first step; the default needs none."""
 
     def corrupt(self, inputs: Inputs, generator: torch.Generator) -> Inputs:  # noqa: ARG002
         """Change what the model sees in training; the default leaves it."""
@@ -120,12 +117,7 @@ def target(batch: Batch, spec: TaskSpec, device: torch.device) -> Tensor:
     return torch.as_tensor(values[spec.target]).to(device)
 
 
-def seeded(inputs: Inputs, generator: torch.Generator) -> Inputs:
-    """The inputs with a seed for the random numbers of a loss; the same for the same step, so that resuming is exact."""
-    return replace(inputs, seed=int(torch.randint(2**62, (1,), generator=generator).item()))
-
-
-def random_of(inputs: Inputs, task: Task) -> torch.Generator:
-    """Random numbers (of the CPU) of a task's loss on seeded inputs, other ones for each task."""
-    assert inputs.seed is not None
-    return torch.Generator().manual_seed(inputs.seed ^ zlib.crc32(task.key.encode()))
+def random_of(task: Task, inputs: Inputs, batch: Batch) -> torch.Generator:
+    """Random numbers (of the CPU) for a task's loss: the same for the same step and batch, so that resuming is exact."""
+    place = f"{inputs.seed} {task.key} {batch.index_B[0]}"
+    return torch.Generator().manual_seed(zlib.crc32(place.encode()))

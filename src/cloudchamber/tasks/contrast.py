@@ -23,7 +23,7 @@ from cloudchamber.events.kinematics import GEOMETRY
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.stats.objectives import retrieval
-from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, random_of, seeded, target
+from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, random_of, target
 
 _SAME = -1e4  # logit of an event's other views: neither right nor wrong
 _SCALE_WITH_ENERGY = ("log_pt", "log_energy", "log_pt_rel", "log_energy_rel")
@@ -50,10 +50,6 @@ class Contrast(Task):
         width = backbone.size.width
         self.head = nn.Sequential(nn.Linear(backbone.out_width, width), nn.GELU(), nn.Linear(width, width))
         self._backbone = [backbone]  # in a list: it is not a part of this head
-
-    def corrupt(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
-        """Seed the second view."""
-        return seeded(inputs, generator)
 
     def applies(self, inputs: Inputs, batch: Batch) -> Tensor:
         """(B,) bool: the events with a second view, if there are others to tell them from."""
@@ -85,7 +81,7 @@ class Contrast(Task):
     def _second(self, inputs: Inputs, batch: Batch) -> Encoded:
         device, backbone = inputs.mask_BP.device, self._backbone[0]
         view = inputs if batch.partner is None else Inputs.of(batch.partner, device)
-        encoded: Encoded = backbone(augmented(view, backbone.particle.bound, self.options, random_of(inputs, self)))
+        encoded: Encoded = backbone(augmented(view, backbone.particle.bound, self.options, random_of(self, inputs, batch)))
         return encoded
 
     def _known(self, inputs: Inputs, batch: Batch) -> Tensor:

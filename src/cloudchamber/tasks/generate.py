@@ -9,7 +9,7 @@ noisy particles, all tokens of a jet shifted by an embedding of time and class.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from cloudchamber.data.order import Selection
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadRecipe, nearest
+from cloudchamber.errors import BadRecipe
 from cloudchamber.events import Batch, Label
 from cloudchamber.events.kinematics import GEOMETRY
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.stats.objectives import distance
-from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, random_of, seeded, target
+from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, random_of, target
 
 KINEMATIC = ("deta", "dphi", "log_pt")
 OBSERVABLES = ("log_pt", "mass", "width", "leading")
@@ -34,13 +34,10 @@ _TIMES = 8  # frequencies of the embedding of time: half a period of it, a whole
 
 
 class Options(TaskOptions):
-    """features: the particle features to make beside the momentum, by default all flags and the charge.
-
-    steps: of the solver (two passes each) when the quality is measured. conditions: jets whose columns and class are kept
-    with the weights, to be given to new ones.
+    """steps: of the solver (two passes each) when the quality is measured. conditions: training jets whose event columns and
+    class are kept with the weights, to be given to new jets.
     """
 
-    features: tuple[str, ...] | None = None
     steps: int = Field(8, ge=1)
     conditions: int = Field(1024, ge=1)
 
@@ -52,24 +49,20 @@ class Generate(Task):
         super().__init__(spec, label)
         self.options = options(spec, Options)
         norms = backbone.particle.norms | backbone.particle.added
-        usual = tuple(n for n in norms if n.startswith("is_") or n == "charge")
-        self.names = (*KINEMATIC, *(usual if self.options.features is None else self.options.features))
-        for name in self.names:
-            if name not in norms or norms[name].transform != "none":
-                raise BadRecipe(f"task 'generate' cannot make the feature {name!r}. Nearest: {nearest(name, usual)}.")
-        for key, values in (("centre", [norms[n].centre for n in self.names]), ("scale", [norms[n].scale for n in self.names])):
-            self.register_buffer(key, torch.tensor(values), persistent=False)
+        usual = (n for n in backbone.particle.trained if n.startswith("is_") or n == "charge")
+        self.names = (*KINEMATIC, *usual)
+        self.register_buffer("centre", torch.tensor([norms[n].centre for n in self.names]), persistent=False)
+        self.register_buffer("scale", torch.tensor([norms[n].scale for n in self.names]), persistent=False)
         width, size = backbone.size.width, len(self.names)
         self.moment = nn.Sequential(nn.Linear(2 * _TIMES, width), nn.GELU(), nn.Linear(width, width))
         self.kind = nn.Embedding(1 + len(label.classes if label else ()), width)  # the first for an unknown class
         self.head = nn.Sequential(nn.Linear(width + size, width), nn.GELU(), nn.Linear(width, size))
-        nn.init.zeros_(self.head[2].weight)
-        nn.init.zeros_(self.head[2].bias)
-        columns = len(backbone.column.trained)
-        self.register_buffer("conditions_NG", torch.zeros(self.options.conditions, 2 + columns))
+        for parameter in self.head[2].parameters():
+            nn.init.zeros_(parameter)
+        self.register_buffer("conditions_NG", torch.zeros(self.options.conditions, 2 + len(backbone.column.trained)))
         self._backbone = [backbone]  # in a list: it is not a part of this head
 
-    def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:  # noqa: ARG002
+    def prepare(self, data: TrainingSet, rows: Selection) -> None:
         """Keep the conditions of some training jets."""
         if data.schema.frame != "jet" or "jet" in data.particle_names:
             raise BadRecipe(f"task 'generate' makes jets; {data.schema.dataset!r} has the frame {data.schema.frame!r}")
@@ -77,17 +70,13 @@ class Generate(Task):
         classes_N = chosen.target(self.label.name) if self.label else np.full(chosen.size, -1)
         self.conditions_NG = torch.from_numpy(np.column_stack([classes_N, chosen.counts, chosen.columns]).astype(np.float32))
 
-    def corrupt(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
-        """Seed the noise."""
-        return seeded(inputs, generator)
-
     def applies(self, inputs: Inputs, batch: Batch) -> Tensor:  # noqa: ARG002
         """(B,) bool: the jets with particles."""
         return inputs.mask_BP.any(dim=1)
 
     def loss(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> Tensor:  # noqa: ARG002
         """(B,) mean squared error of the velocity at a random time of each jet; features that a jet lacks do not count."""
-        random, device = random_of(inputs, self), inputs.mask_BP.device
+        random, device = random_of(self, inputs, batch), inputs.mask_BP.device
         data_BPD, present_BPD = self._coordinates(inputs)
         noise_BPD = torch.randn(data_BPD.shape, generator=random).to(device)
         time_B = torch.rand(len(data_BPD), generator=random).to(device)
@@ -100,8 +89,7 @@ class Generate(Task):
     def sample(self, inputs: Inputs, classes_B: Tensor, steps: int, random: torch.Generator) -> Tensor:
         """(B, P, D) `names` in their own units for every slot of the mask, by `steps` midpoint steps from noise.
 
-        inputs: event columns and mask are read, the particles' shape alone. classes_B: -1 for any class. Particles that a
-        jet has not must be cut off by the mask.
+        inputs: only event columns and mask are read. classes_B: -1 for any class.
         """
         shape = (*inputs.mask_BP.shape, len(self.names))
         now_BPD = torch.randn(shape, generator=random).to(inputs.mask_BP.device)
@@ -111,12 +99,14 @@ class Generate(Task):
             half_BPD = now_BPD + self._velocity(now_BPD, present_BPD, time_B, inputs, classes_B) / (2 * steps)
             now_BPD = now_BPD + self._velocity(half_BPD, present_BPD, time_B + 0.5 / steps, inputs, classes_B) / steps
         made_BPD = now_BPD / self.get_buffer("scale") + self.get_buffer("centre")
-        whole = torch.tensor([n.startswith("is_") or n == "charge" for n in self.names], device=made_BPD.device)
-        return torch.where(whole, made_BPD.round().clamp(-1, 1), made_BPD)
+        kinematic, low_D = len(KINEMATIC), [-1.0 if n == "charge" else 0.0 for n in self.names[len(KINEMATIC) :]]
+        whole_BPD = made_BPD[..., kinematic:].round().clamp(max=1).maximum(torch.tensor(low_D, device=made_BPD.device))
+        return torch.cat([made_BPD[..., :kinematic], whole_BPD], dim=-1)
 
     def answers(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
         """Observables of jets and of new ones made for the same conditions."""
-        made_BPD = self.sample(inputs, self._classes(batch, inputs.mask_BP.device), self.options.steps, random_of(inputs, self))
+        classes_B, random = self._classes(batch, inputs.mask_BP.device), random_of(self, inputs, batch)
+        made_BPD = self.sample(inputs, classes_B, self.options.steps, random)
         true_BP3 = inputs.particles_BPF[..., [2 + self._backbone[0].particle.bound.index(n) for n in KINEMATIC]]
         return {"true": observables(true_BP3, inputs.mask_BP), "made": observables(made_BPD, inputs.mask_BP)}
 

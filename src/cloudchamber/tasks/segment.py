@@ -22,17 +22,13 @@ from cloudchamber.stats.objectives import segmentation
 from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, target
 
 
-class Options(TaskOptions):
-    """No options."""
-
-
 class Segment(Task):
     """A two-layer read-out of every particle's token beside the pooled vector of its event."""
 
     def __init__(self, spec: TaskSpec, label: Label | None, backbone: Backbone):
         super().__init__(spec, label)
         assert label is not None
-        options(spec, Options)
+        options(spec, TaskOptions)
         width = backbone.size.width
         self.token = nn.Linear(width, width)
         self.event = nn.Linear(backbone.out_width, width, bias=False)

@@ -24,9 +24,8 @@ from cloudchamber.train.checkpoint import Progress
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
-from cloudchamber.train.quality import quality
 from cloudchamber.train.rows import Rows, class_counts, loader_of, partners, split_rows, weight_scale
-from cloudchamber.train.scoring import checked_device, score_table
+from cloudchamber.train.scoring import checked_device, quality, score_table
 from cloudchamber.train.weights import read_config, weights_folder
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
@@ -266,13 +265,13 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         "wall_s": round(progress.seconds, 2),
         "val_loss": progress.best_loss,
     }
-    predicting = [t for t in fitted.network.tasks if t.predicts]
-    if predicting:
-        table = score_table(
-            fitted.network, data, as_array(rows.test), predicting[0], run=run.path.name, sha256=digest, fold="test"
-        )
-        table.write(run.path / "scores.parquet")
-        summary |= {"classes": list(table.classes), "test": summarise(table)}
+    for number, task in enumerate(t for t in fitted.network.tasks if t.predicts):
+        table = score_table(fitted.network, data, as_array(rows.test), task, run=run.path.name, sha256=digest, fold="test")
+        table.write(run.path / ("scores.parquet" if number == 0 else f"scores-{task.key}.parquet"))
+        if number == 0:
+            summary |= {"classes": list(table.classes), "test": summarise(table)}
+        elif len(table.known()):
+            summary.setdefault("tests", {})[task.key] = summarise(table)
     if figures := quality(fitted.network, data, rows.test, _QUALITY_EVENTS):
         summary["quality"] = figures
     return summary

@@ -44,7 +44,7 @@ def generate(
     order = table_NG[:, 1].argsort(stable=True)
     made: list[np.ndarray] = [np.empty(0)] * n
     size = max(1, _MAX_TOKENS // max(int(table_NG[:, 1].max()), 1))
-    for rows in order.split(size):
+    for rows in torch.split(order, size):  # type: ignore[no-untyped-call]
         counts_B = table_NG[rows, 1].long()
         mask_BP = torch.arange(max(int(counts_B.max()), 1)) < counts_B[:, None]
         inputs = Inputs(torch.empty(0), table_NG[rows, 2:].to(device), mask_BP.to(device))

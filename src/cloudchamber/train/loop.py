@@ -219,7 +219,7 @@ class _Ranking:
 def _corrupted(network: Network, inputs: Inputs, generator: torch.Generator) -> Inputs:
     for task in network.tasks:
         inputs = task.corrupt(inputs, generator)
-    return inputs
+    return replace(inputs, seed=generator.initial_seed())
 
 
 def _per_event(sums: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:

@@ -103,9 +103,7 @@ def new_network(
     with _seeded(generator):
         width = 2 * size(size_name).width
         backbone = Backbone(size(size_name), NamedFeatures(norms, width), NamedFeatures(columns, width))
-        network = Network(size_name, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
-        _ready(network, data, rows)
-    return network
+        return _assembled(size_name, backbone, tasks, data, rows, max_particles)
 
 
 def adapt_network(
@@ -129,8 +127,7 @@ def adapt_network(
     backbone.particle.add(new[0])
     backbone.column.add(new[1])
     with _seeded(generator):
-        network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
-        _ready(network, data, rows)
+        network = _assembled(config.size, backbone, tasks, data, rows, max_particles)
     return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})")
 
 
@@ -232,13 +229,16 @@ def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:
     return kind.make(spec.model_copy(update={"target": label.name}), label, backbone)
 
 
-def _ready(network: Network, data: TrainingSet, rows: Selection | None) -> None:
-    """Bind a network to what it will be trained on, and let its tasks look at it."""
-    network.backbone.particle.trained = data.particle_names[2:]
-    network.backbone.column.trained = data.column_names
+def _assembled(
+    name: str, backbone: Backbone, specs: Sequence[TaskSpec], data: TrainingSet, rows: Selection | None, max_particles: int
+) -> Network:
+    """A backbone with its tasks, bound to what they will be trained on and have looked at."""
+    backbone.particle.trained, backbone.column.trained = data.particle_names[2:], data.column_names
+    network = Network(name, backbone, make_tasks(specs, data.schema, backbone), max_particles)
     network.bind(data)
     for task in network.tasks:
-        task.prepare(data, data.everything if rows is None else rows, load)
+        task.prepare(data, data.everything if rows is None else rows)
+    return network
 
 
 def _norms(

@@ -92,17 +92,17 @@ def partners(data: TrainingSet, groups: Sequence[Selection], network: Network) -
     names = {t.label.name for t in network.tasks if t.pairs and t.label}
     if len(names) > 1:
         raise BadRecipe(f"two tasks take pairs of events from different labels: {', '.join(sorted(names))}; give one")
-    found = np.arange(len(data)) if names else None
-    for name in names:
-        for group in groups:
-            rows = as_array(group)
-            values = np.concatenate([data[chunk].target(name) for chunk in data.chunks(rows)] or [np.empty(0)])
-            rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
-            order = np.argsort(values, kind="stable")
-            rows, values = rows[order], values[order]
-            first, stop = (np.searchsorted(values, values, side=side) for side in ("left", "right"))
-            following = np.arange(1, len(rows) + 1)
-            found[rows] = rows[np.where(following == stop, first, following)]
+    if not names:
+        return None
+    found, name = np.arange(len(data)), names.pop()
+    for group in groups:
+        rows = as_array(group)
+        values = np.concatenate([data[chunk].target(name) for chunk in data.chunks(rows)] or [np.empty(0)])
+        order = np.argsort(values, kind="stable")[: np.count_nonzero(np.isfinite(values))]  # NaN come last
+        rows, values = rows[order], values[order]
+        first, stop = (np.searchsorted(values, values, side=side) for side in ("left", "right"))
+        following = np.arange(1, len(rows) + 1)
+        found[rows] = rows[np.where(following == stop, first, following)]
     return found
 
 
