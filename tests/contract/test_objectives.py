@@ -139,10 +139,10 @@ frame: jet
 layout: padded
 padding: zero-pt
 particles:
-  pt: {column: pt}
+  pt: {column: pt, unit: GeV}
   eta: {column: eta}
-  phi: {column: phi}
-  mass: {value: 0.139}
+  phi: {column: phi, unit: rad}
+  mass: {value: 0.139, unit: GeV}
   origin: {column: truth, classes: [pileup, b, c], values: [0, 5, 4]}
 """
 

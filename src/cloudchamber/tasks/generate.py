@@ -123,10 +123,8 @@ class Generate(Task):
     def _coordinates(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """(B, P, D) normalised coordinates, 0 where the jet has none, and which are there."""
         bound = self._backbone[0].particle.bound
-        columns = [bound.index(n) + 2 if n in bound else -1 for n in self.names]
-        raw_BPD = inputs.particles_BPF[..., columns]
-        known_D = torch.tensor([c >= 0 for c in columns], device=raw_BPD.device)
-        present_BPD = torch.isfinite(raw_BPD) & known_D & inputs.mask_BP[..., None]
+        raw_BPD = inputs.particles_BPF[..., [2 + bound.index(n) for n in self.names]]
+        present_BPD = torch.isfinite(raw_BPD) & inputs.mask_BP[..., None]
         return torch.where(present_BPD, (raw_BPD - self.get_buffer("centre")) * self.get_buffer("scale"), 0.0), present_BPD
 
     def _velocity(self, now_BPD: Tensor, present_BPD: Tensor, time_B: Tensor, inputs: Inputs, classes_B: Tensor) -> Tensor:

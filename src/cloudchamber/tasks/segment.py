@@ -28,6 +28,7 @@ class Segment(Task):
     def __init__(self, spec: TaskSpec, label: Label | None, backbone: Backbone):
         super().__init__(spec, label)
         assert label is not None
+        self.classes = label.classes
         options(spec, TaskOptions)
         width = backbone.size.width
         self.token = nn.Linear(width, width)

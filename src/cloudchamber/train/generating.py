@@ -1,6 +1,6 @@
 """Generating: jets drawn from a network with the task `generate`, as a cloud."""
 
-# N event, B batch, P particle, D coordinate
+# N event, G condition, T particle of any event, D coordinate
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cloudchamber.data.reader import is_standard, standard
-from cloudchamber.errors import BadInput, BadWeights, nearest
+from cloudchamber.errors import BadInput, nearest
 from cloudchamber.events import Cloud, Feature, Schema
 from cloudchamber.events.kinematics import momenta
 from cloudchamber.nn.backbone import Inputs
@@ -19,7 +20,7 @@ from cloudchamber.train.network import Network, load
 from cloudchamber.train.scoring import checked_device
 
 _MAX_TOKENS = 4096
-CITATIONS = ("arXiv:2210.02747",)  # flow matching
+_FLOW_MATCHING = "arXiv:2210.02747"
 
 
 def generate(
@@ -35,64 +36,47 @@ def generate(
     if n < 1 or steps < 1:
         raise BadInput(f"expected at least 1 jet and 1 step, got {n} and {steps}")
     network = load(weights).to(checked_device(device))
-    task = _generating(network, weights)
-    network.backbone.particle.bind(network.backbone.particle.trained)
-    network.backbone.column.bind(network.backbone.column.trained)
-    random = torch.Generator().manual_seed(seed)
-    table_NG = _conditions(task, kind, weights)
-    table_NG = table_NG[torch.randint(len(table_NG), (n,), generator=random)]
-    order = table_NG[:, 1].argsort(stable=True)
-    made: list[np.ndarray] = [np.empty(0)] * n
-    size = max(1, _MAX_TOKENS // max(int(table_NG[:, 1].max()), 1))
-    for rows in torch.split(order, size):  # type: ignore[no-untyped-call]
-        counts_B = table_NG[rows, 1].long()
-        mask_BP = torch.arange(max(int(counts_B.max()), 1)) < counts_B[:, None]
-        inputs = Inputs(torch.empty(0), table_NG[rows, 2:].to(device), mask_BP.to(device))
-        sampled_BPD = task.sample(inputs, table_NG[rows, 0].long().to(device), steps, random).cpu().numpy()
-        for row, count, jet_PD in zip(rows.tolist(), counts_B.tolist(), sampled_BPD, strict=True):
-            made[row] = jet_PD[:count]
-    return _cloud(network, task, table_NG.numpy(), np.concatenate(made), Path(weights).name)
+    task, random = network.only(Generate), torch.Generator().manual_seed(seed)
+    for features in (network.backbone.particle, network.backbone.column):
+        features.bind(features.trained)
+    kept_NG = _conditions(task, kind)
+    asked_NG = kept_NG[torch.randint(len(kept_NG), (n,), generator=random)]
+    asked_NG = asked_NG[asked_NG[:, 1].argsort(stable=True)]  # by multiplicity, so that there is little padding
+    made = []
+    for some_BG in torch.split(asked_NG, max(1, _MAX_TOKENS // max(int(asked_NG[-1, 1]), 1))):  # type: ignore[no-untyped-call]
+        mask_BP = torch.arange(max(int(some_BG[-1, 1]), 1)) < some_BG[:, 1:2]
+        inputs = Inputs(torch.empty(0), some_BG[:, 2:].to(device), mask_BP.to(device))
+        made.append(task.sample(inputs, some_BG[:, 0].long().to(device), steps, random).cpu()[mask_BP].numpy())
+    cloud = _cloud(network, task, asked_NG.numpy(), np.concatenate(made), Path(weights).name)
+    return cloud[torch.randperm(n, generator=random).numpy()]
 
 
-def _generating(network: Network, weights: str | Path) -> Generate:
-    for task in network.tasks:
-        if isinstance(task, Generate):
-            return task
-    known = ", ".join(t.key for t in network.tasks) or "none"
-    raise BadWeights(f"{weights}: was not trained with the task 'generate'. Its tasks: {known}.")
-
-
-def _conditions(task: Generate, kind: str | None, weights: str | Path) -> torch.Tensor:
+def _conditions(task: Generate, kind: str | None) -> torch.Tensor:
     """The kept conditions of training jets, of one class if asked."""
-    table_NG = task.get_buffer("conditions_NG").cpu()
+    kept_NG, classes = task.get_buffer("conditions_NG").cpu(), task.label.classes if task.label else ()
     if kind is None:
-        return table_NG
-    classes = task.label.classes if task.label else ()
-    if kind not in classes:
-        raise BadInput(f"{weights}: knows no class {kind!r} of jets. Nearest: {nearest(kind, classes)}.")
-    chosen = table_NG[table_NG[:, 0] == classes.index(kind)]
-    if len(chosen) == 0:
-        raise BadInput(f"{weights}: keeps no jet of class {kind!r}; train with a larger option `conditions` of `generate`")
+        return kept_NG
+    if kind not in classes or not len(chosen := kept_NG[kept_NG[:, 0] == classes.index(kind)]):
+        raise BadInput(f"the weights keep no conditions of jets of class {kind!r}. Nearest: {nearest(kind, classes)}.")
     return chosen
 
 
-def _cloud(network: Network, task: Generate, table_NG: np.ndarray, made_TD: np.ndarray, name: str) -> Cloud:
+def _cloud(network: Network, task: Generate, asked_NG: NDArray[np.float32], made_TD: NDArray[np.float32], name: str) -> Cloud:
     assert network.config is not None
-    eta, phi, log_pt = made_TD[:, : len(KINEMATIC)].T.astype(np.float64)
-    particles = momenta(np.exp(log_pt.clip(-18, 12)), eta.clip(-10, 10), phi)
-    own = task.names[len(KINEMATIC) :]
-    particles |= dict(zip(own, made_TD[:, len(KINEMATIC) :].T, strict=True))
+    deta, dphi, log_pt, *own = made_TD.T.astype(np.float64)
+    particles = momenta(np.exp(log_pt.clip(-18, 12)), deta.clip(-10, 10), dphi)
+    particles |= dict(zip(task.names[len(KINEMATIC) :], own, strict=True))
     data = network.config.data.get("dataset", "unknown data")
     schema = Schema(
         dataset=f"generated by {name}",
         frame="jet",
-        features=tuple(standard(f)[0] if is_standard(f) else Feature(name=f) for f in own),
+        features=tuple(standard(f)[0] if is_standard(f) else Feature(name=f) for f in task.names[len(KINEMATIC) :]),
         labels=(task.label,) if task.label else (),
         simulated=True,
         licence=network.config.licence,
-        citation=tuple(dict.fromkeys((*network.config.citation, *CITATIONS))),
-        notes=f"drawn from a model trained on {data}; central jets of massless particles, without impact parameters",
+        citation=tuple(dict.fromkeys((*network.config.citation, _FLOW_MATCHING))),
+        notes=f"drawn from a model trained on {data}; central jets of massless particles",
     )
-    events = {task.label.name: table_NG[:, 0].astype(np.int64)} if task.label else {}
     flat = {n: np.asarray(v, dtype=np.float32) for n, v in particles.items()}
-    return Cloud.from_flat(table_NG[:, 1].astype(np.int64), flat, events, schema)
+    events = {task.label.name: asked_NG[:, 0].astype(np.int64)} if task.label else {}
+    return Cloud.from_flat(asked_NG[:, 1].astype(np.int64), flat, events, schema)

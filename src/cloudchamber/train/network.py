@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from cloudchamber.run import atomic, file_hash, write_json
 from cloudchamber.tasks.base import Task, TaskKind
 from cloudchamber.train.weights import WeightsConfig, read_weights, weights_folder
 
+_Task = TypeVar("_Task", bound=Task)
 _NORM_EVENTS = 4096  # events from which features are normalised: means to a per cent
 
 
@@ -58,6 +59,16 @@ class Network(nn.Module):
     def tasks(self) -> tuple[Task, ...]:
         """The objectives, in the recipe's order."""
         return tuple(cast("Task", t) for t in self.heads.values())
+
+    def only(self, kind: type[_Task]) -> _Task:
+        """The task of a class; BadWeights unless there is exactly one."""
+        found = [t for t in self.tasks if isinstance(t, kind)]
+        if len(found) != 1:
+            names = ", ".join(self.heads) or "none"
+            raise BadWeights(
+                f"expected one task {kind.__name__.lower()!r}, the weights have {len(found)}. Their tasks: {names}."
+            )
+        return found[0]
 
     @property
     def parameters_count(self) -> int:

@@ -140,17 +140,15 @@ def segmented(network: Network, cloud: Cloud, device: str = "cpu") -> Cloud:
     The scores are probabilities, particle features of the schema; they come from the network's only task `segment`.
     Raises BadWeights if it has none, or if the events have not the very features that it was trained with.
     """
-    able = [t for t in network.tasks if isinstance(t, Segment)]
-    if len(able) != 1 or able[0].label is None:
-        raise BadWeights(f"expected one task 'segment', found {len(able)} among {', '.join(network.heads) or 'none'}")
-    names = [f"score_{c}" for c in able[0].label.classes]
+    task = network.only(Segment)
+    names = [f"score_{c}" for c in task.classes]
     data, kept = TrainingSet.from_cloud(cloud, network.max_particles), leading(cloud, network.max_particles)
     network.bind(data)
     network.eval().to(checked_device(device))
     found = np.empty((int(kept.counts.sum()), len(names)), dtype=np.float32)
     first = np.cumsum(kept.counts) - kept.counts
     for batch in micro_batches(data, np.arange(len(data)), _MAX_TOKENS):
-        scores_BPC = able[0].predict_particles(network(Inputs.of(batch, device))).float().cpu().numpy()
+        scores_BPC = task.predict_particles(network(Inputs.of(batch, device))).float().cpu().numpy()
         found[(first[batch.index_B][:, None] + np.arange(batch.mask_BP.shape[1]))[batch.mask_BP]] = scores_BPC[batch.mask_BP]
     features = (*kept.schema.features, *(Feature(name=n, description="probability") for n in names))
     particles = {n: kept.flat(n) for n in kept.particles.fields} | dict(zip(names, found.T, strict=True))
