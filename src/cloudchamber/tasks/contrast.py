@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
@@ -79,18 +80,23 @@ class Contrast(Task):
         return normalize(self.head(encoded.pooled_BE), dim=1)
 
     def _second(self, inputs: Inputs, batch: Batch) -> Encoded:
-        device, backbone = inputs.mask_BP.device, self._backbone[0]
-        view = inputs if batch.partner is None else Inputs.of(batch.partner, device)
+        backbone = self._backbone[0]
+        view = Inputs.of(_partner(batch), inputs.mask_BP.device) if self.pairs else inputs
         encoded: Encoded = backbone(augmented(view, backbone.particle.bound, self.options, random_of(self, inputs, batch)))
         return encoded
 
     def _known(self, inputs: Inputs, batch: Batch) -> Tensor:
-        known = [True] * len(batch) if not self.pairs or batch.partner is None else batch.partner.index_B != batch.index_B
-        return torch.as_tensor(known, device=inputs.mask_BP.device)
+        known_B = _partner(batch).index_B != batch.index_B if self.pairs else np.ones(len(batch), dtype=np.bool_)
+        return torch.from_numpy(known_B).to(inputs.mask_BP.device)
 
     def _group(self, inputs: Inputs, batch: Batch) -> Tensor:
         device = inputs.mask_BP.device
         return target(batch, self.spec, device) if self.pairs else torch.from_numpy(batch.index_B).to(device)
+
+
+def _partner(batch: Batch) -> Batch:
+    assert batch.partner is not None, "batches carry partners where a task needs pairs"
+    return batch.partner
 
 
 def augmented(inputs: Inputs, names: Sequence[str], settings: Options, random: torch.Generator) -> Inputs:
