@@ -43,7 +43,7 @@ def generate(
     asked_NG = kept_NG[torch.randint(len(kept_NG), (n,), generator=random)]
     asked_NG = asked_NG[asked_NG[:, 1].argsort(stable=True)]  # by multiplicity, so that there is little padding
     made = []
-    for some_BG in torch.split(asked_NG, max(1, _MAX_TOKENS // max(int(asked_NG[-1, 1]), 1))):  # type: ignore[no-untyped-call]
+    for some_BG in torch.split(asked_NG, max(1, _MAX_TOKENS // max(int(asked_NG[-1, 1]), 1))):
         mask_BP = torch.arange(max(int(some_BG[-1, 1]), 1)) < some_BG[:, 1:2]
         inputs = Inputs(torch.empty(0), some_BG[:, 2:].to(device), mask_BP.to(device))
         made.append(task.sample(inputs, some_BG[:, 0].long().to(device), steps, random).cpu()[mask_BP].numpy())
