@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import awkward as ak
 import h5py
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from cloudchamber.data import store
 from cloudchamber.data.loader import make_batch
 from cloudchamber.data.training_set import Part, TrainingSet
 from cloudchamber.errors import BadFile, BadInput, BadRecipe, BadSchema, BadWeights
-from cloudchamber.events import Cloud, Feature
+from cloudchamber.events import Cloud, Feature, Label
 from cloudchamber.nn.backbone import Inputs
 from cloudchamber.recipe import TaskSpec, make
 from cloudchamber.run import Run
@@ -172,10 +173,14 @@ RECIPE = {
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("objectives")
     quantile = TaskSpec(task="regress", target="width", options={"loss": "quantile", "levels": [0.16, 0.5, 0.84]})
-    tasks = (quantile, SEGMENT, GENERATE, CONTRAST)
+    tasks = (quantile, TaskSpec(task="regress", target="pt"), SEGMENT, GENERATE, CONTRAST)
     recipe = make(RECIPE | {"tasks": tasks})
     rows = Rows(np.arange(400), np.arange(400, 500), np.arange(500, 600))  # no pair is torn apart
-    fit.fit_run(recipe, folder / "run", data=TrainingSet.from_cloud(labelled_cloud(600)), rows=rows)
+    cloud = labelled_cloud(600)
+    pt = np.hypot(ak.sum(cloud.particles.px, axis=1), ak.sum(cloud.particles.py, axis=1))
+    schema = cloud.schema.model_copy(update={"labels": (*cloud.schema.labels, Label(name="pt", unit="GeV"))})
+    data = TrainingSet.from_cloud(cloud.with_columns(schema, pt=np.asarray(pt, dtype=np.float64)))
+    fit.fit_run(recipe, folder / "run", data=data, rows=rows)
     return folder / "run"
 
 
@@ -193,6 +198,16 @@ def test_quantiles_are_in_the_score_table_and_do_not_cross(run):
     assert np.array_equal(table.quantiles_NQ[:, 1], table.scores_NC[:, 0])
     below = Run.open(run).summary["test"]["below_0.84"]
     assert below == pytest.approx((table.truth < table.quantiles_NQ[:, 2]).mean())
+
+
+def test_every_target_has_its_own_score_table_and_figures(run):
+    table = ScoreTable.read(run / "scores-regress_pt.parquet")
+    assert table.unit == "GeV"
+    assert np.array_equal(table.event_id, ScoreTable.read(run / "scores.parquet").event_id)
+    assert Run.open(run).summary["tests"]["regress_pt"]["correlation"] > 0.8
+    spread = table.quantiles_NQ[:, [1, 3]] - table.scores_NC  # of a Gaussian, one standard deviation to either side
+    assert np.allclose(spread[:, 0], -spread[:, 1], rtol=1e-3, atol=1e-3)
+    assert np.allclose((table.quantiles_NQ[:, 4] - table.scores_NC[:, 0]) / spread[:, 1], 1.95996 / 0.99446, rtol=1e-3)
 
 
 def test_levels_without_the_median_are_refused(data):
