@@ -296,3 +296,9 @@ def test_figures_of_objectives_are_those_of_their_formulas():
     assert retrieval(vectors, vectors / 1e9, np.arange(200) // 200)["top1"] == 1  # one group: no competitors
     perfect = segmentation([0, 1, 1], [[1, 0], [0, 1], [0, 1]])
     assert (perfect["accuracy"], perfect["auc"], perfect["mean_iou"]) == (1, 1, 1)
+
+
+def test_a_schema_without_labels_of_particles_is_written_as_before_there_were_any():
+    assert "particle_labels" not in toy_cloud(1).schema.model_dump_json()
+    schema = labelled_cloud(1).schema
+    assert type(schema).model_validate_json(schema.model_dump_json()) == schema

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from cloudchamber.errors import BadSchema, nearest
 from cloudchamber.units import internal_unit
@@ -82,6 +90,12 @@ class Schema(_Document):
             if not label.classes or label.name in (*MOMENTUM, *self.feature_names, *self.event_names):
                 raise ValueError(f"particle label {label.name!r} needs classes, and a name that no other column has")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_particle_labels(self, as_usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What has none is written as before there were any, so that equal events still make equal files."""
+        written: dict[str, Any] = as_usual(self)
+        return written if self.particle_labels else {k: v for k, v in written.items() if k != "particle_labels"}
 
     @property
     def feature_names(self) -> tuple[str, ...]:
