@@ -21,10 +21,12 @@ def generate(
     from cloudchamber.data import store
     from cloudchamber.errors import BadStore
     from cloudchamber.train.generating import generate as draw
+    from cloudchamber.train.weights import weights_folder
 
     if out.exists():
         raise BadStore(f"{out}: is there already. Give another folder with -o, or remove it yourself.")
     asked = {"weights": weights, "n": n, "class": kind, "steps": steps, "seed": seed}
     cloud = draw(weights, n, kind=kind, steps=steps, seed=seed, device=device)
-    written = store.write(out, [cloud], provenance={"verb": "generate", **asked})
+    parent = weights_folder(weights) / "model.safetensors"
+    written = store.write(out, [cloud], parents=[parent], provenance={"verb": "generate", **asked})
     typer.echo(f"{out}: {len(written):,} generated jets")
