@@ -27,7 +27,7 @@ from cloudchamber.train.fit import citations, fit
 from cloudchamber.train.network import Network, load_backbone, save
 from cloudchamber.train.network import load as load_network
 from cloudchamber.train.rows import Rows
-from cloudchamber.train.scoring import embeddings, predicting_task, scores
+from cloudchamber.train.scoring import embeddings, predicting_task, scores, segmented
 from cloudchamber.train.weights import weights_folder
 
 Events = Cloud | str | Path | Sequence[str | Path]
@@ -315,6 +315,11 @@ def embed(
         features.add(dict.fromkeys(features.match(names, new_features).new, Norm()))
         features.bind(names)
     return embeddings(backbone, data, np.arange(len(data)), device)
+
+
+def segment(weights: str | Path, X: Events, *, device: str = "cpu") -> Cloud:
+    """Events with the class probabilities of each particle; see train.scoring.segmented."""
+    return segmented(load_network(weights), _events(X), device)
 
 
 def _events(X: Events) -> Cloud:

@@ -7,7 +7,9 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from tests.toy import labelled_cloud
 
+from cloudchamber.data import store
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable
 
@@ -96,3 +98,28 @@ def test_a_run_that_is_there_and_weights_that_are_not_stop_with_one_line(folder)
 def test_a_misspelt_target_names_the_nearest(folder):
     result = cloudchamber("finetune", "xs", "jets.h5", "-t", "is_signal", "-o", "y", "--adapt", "scratch", cwd=folder, code=2)
     assert "is_signal_new" in result.stderr
+
+
+OBJECTIVES = """
+name: toy
+data: [labelled]
+tasks: [{task: generate, target: label, options: {steps: 1}}, {task: segment, target: origin}]
+optimisation: {steps: 4, batch: 16, learning_rate: 0.002, validations: 2}
+"""
+
+
+def test_new_jets_are_generated_into_a_store_that_is_read_like_any_other(folder, monkeypatch):
+    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(folder / "cache"))
+    store.write(folder / "labelled", [labelled_cloud(120)])
+    (folder / "objectives.yaml").write_text(OBJECTIVES)
+    cloudchamber("pretrain", "objectives.yaml", "-o", "objectives", cwd=folder)
+    assert Run.open(folder / "objectives").summary["quality"].keys() == {"generate_label", "segment_origin"}
+    cloudchamber("generate", "objectives", "-n", "30", "--class", "wide", "--steps", "1", "-o", "made", cwd=folder)
+    made = store.Store.open(folder / "made")
+    assert len(made) == 30
+    assert made.schema.simulated
+    assert made.manifest.provenance["class"] == "wide"
+    assert made.manifest.classes["label"]["narrow"] == {"train": 0, "val": 0, "test": 0}
+    assert "30" in cloudchamber("inspect", "made", cwd=folder).stdout
+    again = cloudchamber("generate", "objectives", "-n", "30", "-o", "made", cwd=folder, code=2)
+    assert "is there already" in again.stderr

@@ -26,6 +26,7 @@ VERBS = {
         "pretrain",
         "finetune",
         "predict",
+        "generate",
         "evaluate",
         "report",
         "demo",

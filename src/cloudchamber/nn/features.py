@@ -91,6 +91,11 @@ class NamedFeatures(nn.Module):
         """Every feature that the module knows."""
         return (*self.norms, *self.added)
 
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The data columns that are read, in their order."""
+        return self._bound
+
     def match(self, data_names: Sequence[str], allowed: Sequence[str] = ()) -> Match:
         """Compare with the features of some data.
 

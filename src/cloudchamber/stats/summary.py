@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cloudchamber.errors import BadInput
-from cloudchamber.stats import metrics
+from cloudchamber.stats import metrics, objectives
 from cloudchamber.stats.calibration import calibration
 from cloudchamber.stats.score_table import ScoreTable
 
@@ -18,7 +18,8 @@ def summarise(table: ScoreTable) -> dict[str, Any]:
     Classes: n, accuracy, cross_entropy and, where every class has events, auc (macro one-vs-rest; for two classes the
     AUC of the second), each with `<name>_error`; for two classes also `rejection` at 30 % and 50 % signal efficiency
     (a lower limit, at 95 % confidence level, has no error) and the calibration error `ece`. Numbers: n, bias, resolution,
-    mse, each with its error, median and correlation.
+    mse, each with its error, median and correlation; with quantiles their pinball loss, and for each level the fraction of
+    events below (`below_<level>`, with its error).
     A figure that so few events do not define is None. Raises BadInput if no truth is known.
     """
     known = table.known()
@@ -53,6 +54,11 @@ def _number(table: ScoreTable) -> dict[str, Any]:
     figures: dict[str, Any] = {"n": r.n, "median": r.median, "correlation": r.correlation}
     for name in ("bias", "resolution", "mse"):
         figures |= _with_error(name, getattr(r, name))
+    if table.quantiles_NQ is not None:
+        pinball, below = objectives.quantile_figures(table.truth, table.quantiles_NQ, table.levels, table.weight)
+        figures["pinball"] = pinball
+        for level, estimate in zip(table.levels, below, strict=True):
+            figures |= _with_error(f"below_{level:g}", estimate)
     return figures
 
 

@@ -24,13 +24,14 @@ from cloudchamber.train.checkpoint import Progress
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
-from cloudchamber.train.rows import Rows, class_counts, loader_of, require_classes, split_rows, weight_scale
-from cloudchamber.train.scoring import checked_device, score_table
+from cloudchamber.train.rows import Rows, class_counts, loader_of, partners, require_classes, split_rows, weight_scale
+from cloudchamber.train.scoring import checked_device, quality, score_table
 from cloudchamber.train.weights import read_config, weights_folder
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
 _SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 20, 7_680, 300_000, 3
 _SCALE_EVENTS = 200_000  # events from which the scale of a regression target is taken
+_QUALITY_EVENTS = 500  # events that the figures of the objectives are taken from; some need many passes of each
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
 _BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new head is shaped
 
@@ -57,11 +58,15 @@ def open_data(recipe: Recipe) -> TrainingSet:
 
 
 def with_suitable_task(recipe: Recipe, schema: Schema) -> Recipe:
-    """The recipe with `regress` in place of `classify` for targets that are numbers."""
+    """The recipe with `regress` in place of `classify` for numbers, `segment` for classes of particles."""
     tasks = []
     for spec in recipe.tasks:
-        number = spec.target is not None and not schema.label(schema.resolve(spec.target)).classes
-        tasks.append(spec.model_copy(update={"task": "regress"}) if number and spec.task == "classify" else spec)
+        name = spec.target and schema.resolve(spec.target)
+        if name and spec.task == "classify" and (name in schema.particle_label_names or not schema.label(name).classes):
+            task = "segment" if name in schema.particle_label_names else "regress"
+            tasks.append(spec.model_copy(update={"task": task}))
+        else:
+            tasks.append(spec)
     return recipe.model_copy(update={"tasks": tuple(tasks)})
 
 
@@ -148,6 +153,7 @@ def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, devi
         feature_drop=recipe.feature_drop,
         device=checked_device(device),
         identity=_identity(recipe, data, rows),
+        partners_N=partners(data, (rows.train, rows.val), ready.network),
     )
     state = train(ready.network, training, run, on_record)
     return Fitted(ready.network.cpu(), recipe, state.progress, ready.report)
@@ -263,13 +269,15 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         "wall_s": round(progress.seconds, 2),
         "val_loss": progress.best_loss,
     }
-    predicting = [t for t in fitted.network.tasks if t.label is not None]
-    if predicting:
-        table = score_table(
-            fitted.network, data, as_array(rows.test), predicting[0], run=run.path.name, sha256=digest, fold="test"
-        )
-        table.write(run.path / "scores.parquet")
-        summary |= {"classes": list(table.classes), "test": summarise(table)}
+    for number, task in enumerate(t for t in fitted.network.tasks if t.predicts):
+        table = score_table(fitted.network, data, as_array(rows.test), task, run=run.path.name, sha256=digest, fold="test")
+        table.write(run.path / ("scores.parquet" if number == 0 else f"scores-{task.key}.parquet"))
+        if number == 0:
+            summary |= {"classes": list(table.classes), "test": summarise(table)}
+        elif len(table.known()):
+            summary.setdefault("tests", {})[task.key] = summarise(table)
+    if figures := quality(fitted.network, data, rows.test, _QUALITY_EVENTS):
+        summary["quality"] = figures
     return summary
 
 

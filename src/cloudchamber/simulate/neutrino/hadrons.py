@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from cloudchamber.errors import CloudchamberError
-from cloudchamber.simulate.pythia import pythia_module
 from cloudchamber.simulate.neutrino.interactions import Particles
 from cloudchamber.simulate.neutrino.kinematics import (
     NUCLEON,
@@ -23,6 +22,7 @@ from cloudchamber.simulate.neutrino.kinematics import (
     two_body,
 )
 from cloudchamber.simulate.neutrino.resonance import RESONANCES
+from cloudchamber.simulate.pythia import pythia_module
 
 Codes = NDArray[np.int64]
 # Charged multiplicity a + b ln W^2 and width c of the KNO distribution by charge of the system, and beam sign: T. Yang et al.,

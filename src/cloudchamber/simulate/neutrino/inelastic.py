@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.simulate.pythia import pythia_module
 from cloudchamber.simulate.neutrino import kinematics as kin
 from cloudchamber.simulate.neutrino.kinematics import Array
+from cloudchamber.simulate.pythia import pythia_module
 
 # Numbers of Bodek and Yang as in GENIE, config/BY21StrucFunc.xml.
 _A, _B = 0.621, 0.380  # GeV^2
