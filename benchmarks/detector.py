@@ -21,11 +21,12 @@ from scipy.stats import chi2, norm
 import record
 import timing
 from cloudchamber.events import kinematics
-from cloudchamber.simulate import collider, scenario
+from cloudchamber.simulate import load_scenario
 from cloudchamber.simulate.card import load, shipped
 from cloudchamber.simulate.detector import detect, find_tracks
 from cloudchamber.simulate.objects import identify
 from cloudchamber.simulate.propagation import calorimeter_position
+from cloudchamber.simulate.pythia import Run
 
 SEED = 2026
 SMALLEST_P = 1e-3  # of some forty tests; written down before the first run
@@ -93,7 +94,7 @@ def main() -> None:
 def charged(pulls: Pulls, name: str, species: str, n: int) -> None:
     """Tracks: efficiency, pT, and impact parameters."""
     card, (pdg, mass) = load(name), SPECIES[species]
-    rng = np.random.default_rng([SEED, pdg])
+    rng = generator(name, pdg)
     true = gun(pdg, 1, n, rng, mass)
     pt = np.hypot(true["px"], true["py"])
     eta, _, turn = calorimeter_position(true, card)
@@ -122,7 +123,7 @@ def charged(pulls: Pulls, name: str, species: str, n: int) -> None:
 def impact(pulls: Pulls, name: str, true: Columns) -> None:
     """d0 and dz of muons, which the calorimeters leave alone."""
     card = load(name)
-    seen = detect(true, card, np.random.default_rng([SEED, 1]))
+    seen = detect(true, card, generator(name, 1))
     row = seen["event"]
     pt, eta, _ = (v[row] for v in kinematics.pt_eta_phi(true["px"], true["py"], true["pz"]))
     for quantity, numbers in (("d0", card.tracking.d0_mm.model_dump()), ("dz", card.tracking.dz_mm.model_dump())):
@@ -137,7 +138,7 @@ def impact(pulls: Pulls, name: str, true: Columns) -> None:
 def neutral(pulls: Pulls, name: str, species: str, n: int) -> None:
     """Calorimeters: probability to see a particle, and its energy."""
     card, (pdg, part) = load(name), NEUTRALS[species]
-    rng = np.random.default_rng([SEED, pdg])
+    rng = generator(name, pdg)
     true = gun(pdg, 0, n, rng)
     seen = detect(true, card, rng)
     pt, eta, _ = kinematics.pt_eta_phi(true["px"], true["py"], true["pz"])
@@ -166,7 +167,7 @@ def identified(pulls: Pulls, name: str, n: int) -> None:
     """Identification of photons, electrons and muons."""
     card = load(name)
     for species, pdg, charge in (("photon", 22, 0), ("electron", 11, 1), ("muon", 13, 1)):
-        rng = np.random.default_rng([SEED, 2, pdg])
+        rng = generator(name, 2, pdg)
         seen = detect(gun(pdg, charge, n // 4, rng), card, rng)
         mine = np.flatnonzero(seen[f"is_{species}"] == 1)
         pt, eta, _ = (v[mine] for v in kinematics.pt_eta_phi(seen["px"], seen["py"], seen["pz"]))
@@ -174,6 +175,11 @@ def identified(pulls: Pulls, name: str, n: int) -> None:
         expected = table(card.identification.model_dump()[species], pt, eta)
         for cell in cells(pt, eta):
             binomial(pulls, f"{name} {species} identification", got[cell], expected[cell])
+
+
+def generator(name: str, *numbers: int) -> np.random.Generator:
+    """Random numbers of one card's test: with the same ones for all cards, one fluctuation would count several times."""
+    return np.random.default_rng([SEED, *name.encode(), *numbers])
 
 
 def gun(pdg: int, charge: int, n: int, rng: np.random.Generator, mass: float = 0.0) -> Columns:
@@ -271,8 +277,9 @@ def summarise(pulls: Pulls) -> dict[str, record.Figure]:
 
 def speed(batches: int, repetitions: int) -> dict[str, list[float]]:
     """Events per second of the detector by card and repetition, on dijet events that are made before."""
-    pythia = collider.start_pythia(scenario("QCD"), SEED, mpi=True, pt_range=(500.0, 1000.0))
-    events = [collider._record(pythia) for _ in range(batches)]  # noqa: SLF001
+    jetclass = load_scenario("jetclass")
+    pythia = Run(jetclass, jetclass.classes["QCD"], SEED)
+    events = [pythia.record() for _ in range(batches)]
 
     def run(name: str, repetition: int) -> int:
         rng = np.random.default_rng([SEED, repetition])

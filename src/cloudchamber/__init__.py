@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudchamber.estimators import Classifier, Regressor, embed, segment
     from cloudchamber.events import Cloud, Schema, concatenate
     from cloudchamber.events.clustering import leading_jets
+    from cloudchamber.neutrinos import simulate_neutrinos
     from cloudchamber.simulate import simulate
     from cloudchamber.train.generating import generate
     from cloudchamber.train.network import load
@@ -34,6 +35,7 @@ __all__ = [
     "read",
     "segment",
     "simulate",
+    "simulate_neutrinos",
 ]
 
 _PLACES = {
@@ -50,6 +52,7 @@ _PLACES = {
     "read": "cloudchamber.data",
     "segment": "cloudchamber.estimators",
     "simulate": "cloudchamber.simulate",
+    "simulate_neutrinos": "cloudchamber.neutrinos",
 }
 
 

@@ -153,6 +153,7 @@ OWN: dict[str, dict[str, tuple[Make, str | None]]] = {
         "no hits": (edit(lambda c: c[: c.index(b"\n") + 1]), "has 0 hits"),
         "row too short": (line(b",2,1\n2,", b"\n2,"), "damaged"),
         "row too long": (line(b",2,1\n2,", b",2,1,9,9\n2,"), "damaged"),
+        "name of a column that is no text": (line(b"layer_id", b"lay\x88r_id"), "damaged"),
         "column twice": (line(b"module_id", b"layer_id"), "'layer_id' is there 2 times"),
         "NaN": (line(b"2.0", b"nan"), "no finite position"),
         "infinity": (line(b"2.0", b"1e999"), "no finite position"),

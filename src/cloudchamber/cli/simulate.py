@@ -8,12 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from cloudchamber import neutrinos
 from cloudchamber.cli.progress import counting_bar
 from cloudchamber.data import build
 from cloudchamber.data.store import Store
 from cloudchamber.errors import BadInput, nearest
+from cloudchamber.neutrinos import TOKENS
 from cloudchamber.simulate import production
 from cloudchamber.simulate.card import DEFAULT, shipped
+from cloudchamber.simulate.neutrino.generator import CITATIONS
+from cloudchamber.simulate.pythia import pythia_module
 from cloudchamber.simulate.scenario import JETCLASS, load_scenario, scenario_names
 from cloudchamber.workers import cores
 
@@ -41,6 +45,13 @@ def _list_scenarios(asked: bool) -> None:
         console.print(
             *(f"  {what}: {identifier}" for what, identifier in scenario.citation.items()), "", sep="\n", highlight=False
         )
+    table = Table("beam", "what it is", title="[bold]neutrinos[/] on carbon in a MINERvA-like tracker", title_justify="left")
+    for name, (_, description) in neutrinos.BEAMS.items():
+        table.add_row(name, description)
+    console.print(table)
+    console.print(
+        f"Licence: {neutrinos.LICENCE}\nTo cite:", *(f"{w}: {i}" for w, i in CITATIONS.items()), sep="\n  ", highlight=False
+    )
     raise typer.Exit
 
 
@@ -50,10 +61,12 @@ def simulate(  # typer reads the options in this order
         typer.Argument(
             metavar="SCENARIO [CLASS...]",
             help=f"A scenario or the path of one, then those of its classes that are wanted; classes alone are those of "
-            f"{JETCLASS}, such as QCD Hbb. QCD:500 asks for 500 of it. See --list.",
+            f"{JETCLASS}, such as QCD Hbb. QCD:500 asks for 500 of it. Or a beam of neutrinos. See --list.",
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The new store's folder.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The new store's folder; of neutrinos also a file, .root or .hepmc3.")
+    ],
     n: Annotated[int, typer.Option("-n", min=1, help="Jets or events of each class without a number of its own.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same events, whoever does the work.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core without it.")] = None,
@@ -81,6 +94,7 @@ def simulate(  # typer reads the options in this order
             help="The same hard processes once more, as 'tune=21 detector=atlas' or 'same'.",
         ),
     ] = None,
+    tokens: Annotated[str, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = TOKENS[0],
     show_list: Annotated[  # noqa: ARG001  (its callback does the work)
         bool, typer.Option("--list", is_eager=True, callback=_list_scenarios, help="Explain the scenarios, and whom to cite.")
     ] = False,
@@ -89,6 +103,11 @@ def simulate(  # typer reads the options in this order
 
     After a kill or Ctrl-C the same command goes on where it was stopped.
     """
+    if what[0] in neutrinos.BEAMS:
+        options = {"--detector": detector != DEFAULT, "--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers}
+        _refuse(what, {**options, "--view": views})
+        _neutrinos(out, what[0], n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
+        return
     scenario, counts = _asked(what, n)
     jets = load_scenario(scenario).jets
     pt_range = None
@@ -110,6 +129,30 @@ def simulate(  # typer reads the options in this order
     )
     made = "jets" if written.schema.frame == "jet" else "events"
     typer.echo(f"{out}: {len(written):,} simulated {made} of {', '.join(counts)}")
+
+
+def _refuse(what: Sequence[str], options: Mapping[str, object]) -> None:
+    """BadInput for options that a beam of neutrinos does not have."""
+    given = [*what[1:], *(name for name, value in options.items() if value not in (None, False, [], ()))]
+    if given:
+        raise BadInput(f"{given[0]!r} does not go with the beam {what[0]!r}; -n, --seed, --tokens, --workers and --cluster do")
+
+
+def _neutrinos(out: Path, beam: str, n: int, *, seed: int, tokens: str, workers: int | None, cluster: str | None) -> None:
+    """A store of events, or one file: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
+    if out.suffix in (".root", ".hepmc3"):
+        if out.exists():
+            raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
+        (neutrinos.write_tuple if out.suffix == ".root" else neutrinos.write_interactions)(out, beam, n, seed=seed)
+        typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
+        return
+    jobs = neutrinos.jobs(beam, n, seed=seed, tokens=tokens)
+    pythia_module()  # a missing package is told here, not by a worker
+    asked = {"verb": "simulate", "beam": beam, "n": n, "seed": seed, "tokens": tokens}
+    with counting_bar("simulating", "events") as show:
+        count = min(workers or cores(), len(jobs))
+        written = build(out, jobs, neutrinos.make, asked=asked, workers=count, cluster=cluster, progress=show)
+    typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, tokens {tokens}")
 
 
 def simulate_into(
@@ -138,7 +181,8 @@ def _asked(what: Sequence[str], n: int) -> tuple[str, dict[str, int]]:
     scenario, classes = (first, what[1:]) if named else (JETCLASS, what)
     own = load_scenario(scenario).classes
     if not named and first.partition(":")[0] not in own:
-        raise BadInput(f"no scenario or class is called {first!r}. Nearest: {nearest(first, [*names, *own])}. See --list.")
+        known = [*names, *own, *neutrinos.BEAMS]
+        raise BadInput(f"no scenario, class or beam is called {first!r}. Nearest: {nearest(first, known)}. See --list.")
     counts: dict[str, int] = {}
     for one in classes or list(own):
         name, colon, number = one.partition(":")

@@ -160,8 +160,8 @@ def _fill(
     sinh = true["pz"][tracks.row[inside]] / np.hypot(true["px"][tracks.row[inside]], true["py"][tracks.row[inside]])
     energy_K = np.sqrt(tracks.pt[inside] ** 2 * (1 + sinh**2) + tracks.mass[inside] ** 2)
 
-    def summed(weight: Array, cell: Array = cell_D) -> Array:
-        return np.bincount(cell, weight.astype(np.float64), minlength=len(key))
+    def summed(weight: Array, cell: Array = cell_D) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(cell, weight, minlength=len(key)), dtype=np.float64)
 
     hard = np.ones(len(key))
     if "vertex" in true:
@@ -191,10 +191,10 @@ def _flow(
     variance = sigma**2 + cells.variance
     neutral = (excess > calorimeter.threshold_gev) & (excess > calorimeter.significance * np.sqrt(variance))
     both = np.flatnonzero(~neutral & (cells.track > 0) & (variance > 0))
-    # The share of the calorimeter in the tracks' energy.
-    share: Any = {"combined": cells.variance[both] / variance[both], "calorimeter": 1.0, "tracker": 0.0}[energy]
+    # Of the calorimeter in the tracks' energy.
+    shares: dict[str, Array | float] = {"combined": cells.variance[both] / variance[both], "calorimeter": 1.0, "tracker": 0.0}
     scale = np.ones(len(cells.key) + 1)  # the last one is for tracks in no cell
-    scale[both] = 1 + share * (measured[both] / cells.track[both] - 1)
+    scale[both] = 1 + shares[energy] * (measured[both] / cells.track[both] - 1)
     kept = np.flatnonzero(neutral)
     # Uniform within the cell: a fixed centre would print the grid into every jet.
     eta_S = inner[kept] + (outer - inner)[kept] * rng.random(len(kept))

@@ -20,7 +20,7 @@ def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, 
     A particle that does not reach the barrel (in 3.8 T: pT below 0.74 GeV) turns on until it reaches an endcap. One that is
     made behind the face has eta infinite: no part of the detector sees it.
     """
-    pt = np.maximum(np.hypot(true["px"], true["py"]), 1e-9)
+    pt = np.maximum(np.sqrt(true["px"] ** 2 + true["py"] ** 2), 1e-9)
     u, v, slope = true["px"] / pt, true["py"] / pt, true["pz"] / pt
     x, y, z = (true[name] * 1e-3 for name in ("vx", "vy", "vz"))  # m
     along, squared = x * u + y * v, x**2 + y**2
@@ -28,7 +28,7 @@ def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, 
     bent = np.flatnonzero(true["charge"] * card.field_t)
     phi = np.arctan2(v[bent], u[bent])
     radius, x_c, y_c = _circle({name: true[name][bent] for name in ("px", "py", "vx", "vy", "charge")}, card)
-    distance, start = np.hypot(x_c, y_c), phi - np.arctan2(y_c, x_c)
+    distance, start = np.sqrt(x_c**2 + y_c**2), phi - np.arctan2(y_c, x_c)
     sine = (distance**2 + radius**2 - card.radius_m**2) / (2 * radius * distance)
     first = np.arcsin(np.clip(sine, -1, 1))  # direction at the barrel, counted from the centre's; the other is pi - first
     turns = [(np.sign(radius) * (start - there)) % (2 * np.pi) for there in (first, np.pi - first)]
@@ -41,7 +41,7 @@ def calorimeter_position(true: Mapping[str, Array], card: Card) -> tuple[Array, 
     turned[bent] = arc[bent] / radius
     there = phi - turned[bent]
     x[bent], y[bent] = x_c - radius * np.sin(there), y_c + radius * np.cos(there)
-    eta = np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-9))
+    eta = np.arcsinh(z / np.maximum(np.sqrt(x**2 + y**2), 1e-9))
     eta[outside] = np.inf
     return eta, np.arctan2(y, x), np.abs(turned)
 
@@ -64,6 +64,6 @@ def impact_parameters(true: Mapping[str, Array], card: Card) -> tuple[Array, Arr
 
 def _circle(true: Mapping[str, Array], card: Card) -> tuple[Array, Array, Array]:
     """Radius [m], with the sign of the charge, and centre x, y [m] of the circle that a charged particle goes in."""
-    pt = np.maximum(np.hypot(true["px"], true["py"]), 1e-9)
+    pt = np.maximum(np.sqrt(true["px"] ** 2 + true["py"] ** 2), 1e-9)
     radius = pt / (0.299792458 * card.field_t * true["charge"])  # c in m/ns turns T into GeV/m
     return radius, true["vx"] * 1e-3 + radius * true["py"] / pt, true["vy"] * 1e-3 - radius * true["px"] / pt

@@ -23,7 +23,7 @@ class TrackML(Container):
     """The hits of one event, and what made them. Keys are `hits/x`, `truth/particle_id`, ...; one row, the event."""
 
     kind = "TrackML"
-    damage: tuple[type[Exception], ...] = (*GZIP_DAMAGE, pa.ArrowException)
+    damage: tuple[type[Exception], ...] = (*GZIP_DAMAGE, pa.ArrowException, UnicodeDecodeError)
 
     def __init__(self, path: Path):
         super().__init__(path)
@@ -69,8 +69,8 @@ class TrackML(Container):
             if not text.endswith(b"\n"):
                 raise BadFile(f"{path}: truncated: its last line does not end. Copy it again.")
             table = pc.read_csv(pa.py_buffer(bytes(text)), convert_options=pc.ConvertOptions(column_types=_TYPES))
-        for name in table.column_names:
-            if (times := table.column_names.count(name)) > 1:
-                raise BadFile(f"{path}: column {name!r} is there {times} times")
-            self._columns[f"{part}/{name}"] = table[name].to_numpy()
+            for name in table.column_names:
+                if (times := table.column_names.count(name)) > 1:
+                    raise BadFile(f"{path}: column {name!r} is there {times} times")
+                self._columns[f"{part}/{name}"] = table[name].to_numpy()
         self.need((f"{part}/hit_id",), "trackml")
