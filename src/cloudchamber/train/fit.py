@@ -61,12 +61,10 @@ def with_suitable_task(recipe: Recipe, schema: Schema) -> Recipe:
     """The recipe with `regress` in place of `classify` for numbers, `segment` for classes of particles."""
     tasks = []
     for spec in recipe.tasks:
-        name = spec.target and schema.resolve(spec.target)
-        if name and spec.task == "classify" and (name in schema.particle_label_names or not schema.label(name).classes):
-            task = "segment" if name in schema.particle_label_names else "regress"
-            tasks.append(spec.model_copy(update={"task": task}))
-        else:
-            tasks.append(spec)
+        task, name = spec.task, spec.target and schema.resolve(spec.target)
+        if name and task == "classify":
+            task = "segment" if name in schema.particle_label_names else task if schema.label(name).classes else "regress"
+        tasks.append(spec.model_copy(update={"task": task}))
     return recipe.model_copy(update={"tasks": tuple(tasks)})
 
 
