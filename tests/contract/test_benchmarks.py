@@ -18,7 +18,7 @@ PEERS = all(importlib.util.find_spec(name) for name in ("omnilearned", "weaver")
 @pytest.fixture
 def module(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    names = ("record", "timing", "jets", "inputs", "peers", "ours", "quality", "few_labels")
+    names = ("record", "timing", "jets", "inputs", "peers", "ours", "quality", "few_labels", "adaptation", "calibration")
     yield importlib.import_module
     for name in names:
         sys.modules.pop(name, None)
@@ -127,6 +127,14 @@ def test_our_contestant_learns_and_gives_probabilities_in_the_order_asked(module
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["train_speed", "load_speed", "quality"])
 def test_script_runs_and_writes_its_record(name, tmp_path):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adaptation", "calibration"])
+def test_script_without_peers_runs_and_writes_its_record(name, tmp_path):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]

@@ -2,7 +2,8 @@
 
 Columns: `event_id` (uint64), `fold` (int8), `weight` (float32), the truth under the target's own name (int64 class
 index, -1 unknown; or float, NaN unknown), then `score_<class>` (float32 probabilities) or `pred_<target>` (float32),
-and `embedding` (list of float32) if there is one. The file metadata hold, under `cloudchamber`, a JSON object
+and, if there are any, `spread_<class>` or `spread_<target>` (float32: how uncertain that score is) and `embedding` (list of
+float32). The file metadata hold, under `cloudchamber`, a JSON object
 {version, target, classes, unit, weights_sha256, run}. Further columns are allowed and not read.
 """
 
@@ -34,7 +35,7 @@ class ScoreTable:
     """Scores of events, checked when made; BadInput if anything is inconsistent.
 
     truth: (N,) class index or number. scores_NC: (N, C) probabilities in the order of `classes`; for a number
-    (`classes` empty) (N, 1), the prediction in `unit`.
+    (`classes` empty) (N, 1), the prediction in `unit`. spread_NC: one standard deviation of each score, if it is known.
     """
 
     target: str
@@ -45,6 +46,7 @@ class ScoreTable:
     fold: NDArray[np.int8]
     weight: NDArray[np.float32]
     embedding_NE: NDArray[np.float32] | None = None
+    spread_NC: NDArray[np.float32] | None = None
     unit: str = "1"
     weights_sha256: str = ""
     run: str = ""
@@ -60,22 +62,42 @@ class ScoreTable:
         """The names of the score columns in the file."""
         return tuple(f"score_{c}" for c in self.classes) or (f"pred_{self.target}",)
 
+    @property
+    def spread_columns(self) -> tuple[str, ...]:
+        """The names that columns of spreads have in the file."""
+        return tuple(f"spread_{c}" for c in self.classes or (self.target,))
+
     def known(self) -> ScoreTable:
         """The events whose truth is known."""
-        return self._kept(self.truth >= 0 if self.classes else np.isfinite(self.truth))
+        return self.where(self.is_known)
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """(N,) whether the truth is known."""
+        return np.asarray(self.truth >= 0 if self.classes else np.isfinite(self.truth))
 
     def of_fold(self, fold: int) -> ScoreTable:
         """The events of one fold."""
-        return self._kept(self.fold == fold)
+        return self.where(self.fold == fold)
 
-    def _kept(self, keep: NDArray[np.bool_]) -> ScoreTable:
+    def require_like(self, other: ScoreTable) -> None:
+        """Raise BadInput unless the scores are of the same target and classes as those of another table."""
+        own, expected = (f"{t.target!r} ({', '.join(t.classes) or t.unit})" for t in (self, other))
+        if own != expected:
+            raise BadInput(f"the score tables do not belong together: one has scores of {own}, the other of {expected}")
+
+    def where(self, keep: NDArray[np.bool_]) -> ScoreTable:
+        """Some of the events."""
         rows = {n: getattr(self, n)[keep] for n in ("event_id", "truth", "scores_NC", "fold", "weight")}
-        return replace(self, **rows, embedding_NE=None if self.embedding_NE is None else self.embedding_NE[keep])
+        rows |= {n: v[keep] for n in ("embedding_NE", "spread_NC") if (v := getattr(self, n)) is not None}
+        return replace(self, **rows)
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet, atomically."""
         columns: dict[str, Any] = {"event_id": self.event_id, "fold": self.fold, "weight": self.weight, self.target: self.truth}
         columns |= {name: self.scores_NC[:, i] for i, name in enumerate(self.score_columns)}
+        if self.spread_NC is not None:
+            columns |= {name: self.spread_NC[:, i] for i, name in enumerate(self.spread_columns)}
         if self.embedding_NE is not None:
             width = self.embedding_NE.shape[1]
             offsets = np.arange(len(self) + 1, dtype=np.int64) * width
@@ -98,6 +120,8 @@ class ScoreTable:
         target, classes = str(meta["target"]), tuple(meta.get("classes") or ())
         names = [f"score_{c}" for c in classes] or [f"pred_{target}"]
         embedding = _list_column(path, table) if "embedding" in table.column_names else None
+        spreads = [f"spread_{c}" for c in classes or (target,)]
+        has_spread = set(spreads) <= set(table.column_names)
         try:
             return cls(
                 target=target,
@@ -108,6 +132,7 @@ class ScoreTable:
                 fold=_column(path, table, "fold", np.int8),
                 weight=_column(path, table, "weight", np.float32),
                 embedding_NE=embedding,
+                spread_NC=np.stack([_column(path, table, n, np.float32) for n in spreads], axis=1) if has_spread else None,
                 **{n: str(meta.get(n, default)) for n, default in (("unit", "1"), ("weights_sha256", ""), ("run", ""))},
             )
         except BadInput as error:
@@ -120,6 +145,8 @@ def _check(table: ScoreTable) -> None:
         raise BadInput(f"a target cannot be called {table.target!r}: a score table has its own column of that name")
     if table.scores_NC.shape != expected:
         raise BadInput(f"the score table needs scores of shape {expected} (events, classes), got {table.scores_NC.shape}")
+    if table.spread_NC is not None and (table.spread_NC.shape != expected or not (table.spread_NC >= 0).all()):
+        raise BadInput(f"spreads must be numbers >= 0 of shape {expected}, one for each score")
     for name in ("truth", "fold", "weight", "embedding_NE"):
         column = getattr(table, name)
         if column is not None and len(column) != n:
