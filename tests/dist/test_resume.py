@@ -29,6 +29,7 @@ seed: 4
 TASKS = {
     "classify": "[{task: classify, target: label}]",  # leaves the masked token without a gradient
     "classify and mask": "[{task: classify, target: label}, {task: mask, weight: 0.5}]",
+    "classify by LoRA": "[{task: classify, target: label}]\nweights: xs\nadapt: lora",
 }
 
 

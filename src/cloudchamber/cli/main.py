@@ -28,6 +28,8 @@ VERBS = {
         "predict",
         "evaluate",
         "report",
+        "export",
+        "publish",
         "demo",
         "doctor",
         "cite",

@@ -240,9 +240,10 @@ def _parents(recipe: Recipe) -> tuple[Path, ...]:
 
 
 def _citations(recipe: Recipe, schema: Schema) -> list[str]:
-    """What the data and the weights are owed, each once."""
+    """What the data, the weights and LoRA are owed, each once."""
     weights = () if recipe.weights is None else read_config(weights_folder(recipe.weights)).citation
-    return list(dict.fromkeys([*schema.citation, *weights]))
+    method = ("arXiv:2106.09685",) if recipe.adapt == "lora" else ()
+    return list(dict.fromkeys([*schema.citation, *weights, *method]))
 
 
 def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
