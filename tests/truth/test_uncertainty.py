@@ -143,7 +143,7 @@ def test_known_weights_restore_the_coverage_under_a_covariate_shift():
     validation, table = (number_table(np.zeros(20_000), rng.normal(0, x)) for x in (x_val, x_test))
     plain = coverage(validation, table, 0.9)
     assert plain.pull < -10
-    weighted = coverage(validation, table, 0.9, Ratio(2 * x_val, 2 * x_test, 0.0))
+    weighted = coverage(validation, table, 0.9, Ratio(2 * x_val, 2 * x_test))
     assert abs(weighted.pull) < 4
     assert weighted.error > plain.error
 

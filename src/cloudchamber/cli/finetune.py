@@ -51,8 +51,7 @@ def finetune(  # typer reads the options in this order
 ) -> None:
     """Adapt weights to labelled events; writes a run folder with model, test scores and report."""
     from cloudchamber import recipe as recipes
-    from cloudchamber.cli.progress import training_bar
-    from cloudchamber.cli.training import tell, train_run
+    from cloudchamber.cli.training import train_run
     from cloudchamber.train import fit
 
     recipe = recipes.make(
@@ -75,10 +74,14 @@ def finetune(  # typer reads the options in this order
         }
     )
     arm = f"{_PREFIX[adapt]} {weights}"
-    with training_bar(arm) as on_record:
-        events = fit.open_data(recipe)
-        recipe = fit.with_suitable_task(recipe, events.schema)
-        runs, said = train_run(
-            recipe, out, kind="finetune", arm=arm, data=events, resume=resume, device=device, on_record=on_record
-        )
-    tell(runs, out, f"{arm.capitalize()}: {', '.join(p.name for p in data)}", said)
+    events = fit.open_data(recipe)
+    train_run(
+        fit.with_suitable_task(recipe, events.schema),
+        out,
+        "finetune",
+        title=f"{arm.capitalize()}: {', '.join(p.name for p in data)}",
+        arm=arm,
+        data=events,
+        resume=resume,
+        device=device,
+    )

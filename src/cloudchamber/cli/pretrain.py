@@ -18,8 +18,7 @@ def pretrain(
 
     Pre-training, training from scratch and fine-tuning are the same loop: what differs is the recipe.
     """
-    from cloudchamber.cli.progress import training_bar
-    from cloudchamber.cli.training import tell, train_run
+    from cloudchamber.cli.training import train_run
     from cloudchamber.errors import BadRecipe
     from cloudchamber.recipe import load
     from cloudchamber.run import Run
@@ -27,8 +26,5 @@ def pretrain(
     if recipe is None and not resume:
         raise BadRecipe("no recipe is given. Name a YAML file, such as recipes/xs.yaml, or --resume a run.")
     asked = load(Run.open(out).path / "recipe.yaml" if recipe is None else recipe)
-    with training_bar(asked.name) as on_record:
-        runs, said = train_run(
-            asked, out, kind="pretrain", arm=None, data=None, resume=resume, device=device, on_record=on_record
-        )
-    tell(runs, out, f"Training {asked.name}", f"{said}\nweights: {out / 'model' if asked.seeds == 1 else out}")
+    train_run(asked, out, "pretrain", title=f"Training {asked.name}", arm=None, data=None, resume=resume, device=device)
+    typer.echo(f"weights: {out / 'model' if asked.seeds == 1 else out}")

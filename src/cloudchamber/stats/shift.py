@@ -19,14 +19,15 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Ratio:
-    """How much more often events like each one occur in a table than among the validation events.
-
-    effective: the number of validation events that the weights leave: if it is small, the samples hardly overlap.
-    """
+    """How much more often events like each one occur in a table than among the validation events."""
 
     validation_M: NDArray[np.float64]
     table_N: NDArray[np.float64]
-    effective: float
+
+    @property
+    def effective(self) -> float:
+        """The number of validation events that the weights leave: if it is small, the samples hardly overlap."""
+        return effective_number(self.validation_M)
 
 
 def density_ratio(validation: ScoreTable, table: ScoreTable) -> Ratio:
@@ -40,13 +41,14 @@ def density_ratio(validation: ScoreTable, table: ScoreTable) -> Ratio:
     from sklearn.preprocessing import StandardScaler
 
     x = np.concatenate(_embeddings(validation, table)).astype(np.float64)
+    if min(len(validation), len(table)) < _FOLDS:
+        raise BadInput(f"a density ratio needs at least {_FOLDS} events on either side, got {len(validation)} and {len(table)}")
     is_table = np.arange(len(x)) >= len(validation)
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     p = cross_val_predict(model, x, is_table, cv=folds, method="predict_proba")[:, 1]
     odds = p / np.maximum(1 - p, 1 / len(x)) * (len(validation) / len(table))
-    own = odds[: len(validation)]
-    return Ratio(own, odds[len(validation) :], effective_number(own))
+    return Ratio(odds[: len(validation)], odds[len(validation) :])
 
 
 def domain_p_values(validation: ScoreTable, table: ScoreTable) -> NDArray[np.float64]:

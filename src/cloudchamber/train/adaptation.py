@@ -43,11 +43,12 @@ def kept_spec(spec: TaskSpec, config: WeightsConfig) -> TaskSpec:
 
 def keep_heads(network: Network, folder: Path) -> None:
     """Give the heads that are kept the weights' own numbers; BadRecipe if the data have other classes than they."""
+    kept = [t for t in network.tasks if t.spec.kept]
+    if not kept:
+        return
     config, tensors = read_weights(folder)
     labels = {label.name: label for label in config.labels}
-    for task in network.tasks:
-        if not task.spec.kept:
-            continue
+    for task in kept:
         if task.label is not None and task.label.classes != labels[task.label.name].classes:
             raise BadRecipe(
                 f"the head {task.key!r} of {folder} tells {', '.join(labels[task.label.name].classes)} apart, the data have "

@@ -96,8 +96,9 @@ def write_tables(
     table = score_table(network, data, test, task, run=run.name, sha256=sha256, fold="test")
     table.write(run / "scores.parquet")
     chosen = data.sample(val, _CALIBRATION)
-    validation = score_table(network, data, chosen, task, run=run.name, sha256=sha256, fold="val", embed=True)
-    validation.known().write(run / "validation.parquet")
+    known = score_table(network, data, chosen, task, run=run.name, sha256=sha256, fold="val", embed=True).known()
+    if len(known):
+        known.write(run / "validation.parquet")
     return table
 
 
