@@ -26,7 +26,8 @@ LEVELS = (0.68, 0.90, 0.95)
 class Coverage:
     """How often a set or interval holds the truth. size: mean number of classes, or mean width in the target's unit.
 
-    error: binomial, of the test events and of the validation events behind the threshold (arXiv:1209.2673, prop. 2a).
+    error: binomial, of the test events and of the validation events behind the threshold (arXiv:1209.2673), the classes
+    mixed alike in both.
     """
 
     level: float
@@ -89,12 +90,8 @@ def coverage(validation: ScoreTable, table: ScoreTable, level: float, ratio: Rat
     else:
         low_N, high_N = prediction_intervals(validation, table, level, ratio)[known].T
         covered_N, size_N = (low_N <= table.truth[known]) & (table.truth[known] <= high_N), high_N - low_N
-    weight_N = table.weight[known]
-    n_test, n_validation = (
-        effective_number(weight_N),
-        effective_number(_weights(validation, table, ratio)[0][validation.is_known]),
-    )
-    error = np.sqrt(level * (1 - level) * (1 / n_test + 1 / n_validation))
+    weight_N, weight_M = table.weight[known], _weights(validation, table, ratio)[0][validation.is_known]
+    error = np.sqrt(level * (1 - level) * (1 / effective_number(weight_N) + 1 / effective_number(weight_M)))
     value, size = (float(np.average(x, weights=weight_N)) for x in (covered_N, size_N))
     return Coverage(level, value, float(error), size)
 
