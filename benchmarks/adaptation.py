@@ -21,9 +21,9 @@ from cloudchamber.recipe import Adapt
 from cloudchamber.stats.metrics import accuracy, auc
 
 SEEDS = (0, 1, 2)
-STEPS = {100: 50, 1000: 100}  # by number of labels, the same for all: less than the estimator would take
+STEPS = {100: 30, 1000: 60}  # by number of labels, the same for all: less than the estimator would take
 ADAPTS: tuple[Adapt, ...] = ("full", "lora", "probe", "scratch")
-_POOL = 2400  # jets to draw labelled ones from; the rest of 4400 is the test
+_POOL, _TEST = 2400, 1000  # jets to draw labelled ones from, and to test on
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def split(tiny: bool) -> tuple[Cloud, Cloud]:
     classes, seed = few_labels.SIMULATED, few_labels.SIMULATED_SEED
     cloud = sample.toy(200, classes=classes) if tiny else sample.simulated(classes, 2200, seed=seed)
     cut = 100 if tiny else _POOL
-    return cloud[:cut], cloud[cut:]
+    return cloud[:cut], cloud[cut : cut + _TEST]
 
 
 def compare(jets: Cloud, test: Cloud, number: int, seeds: tuple[int, ...], steps: int) -> dict[str, record.Figure]:
