@@ -205,7 +205,8 @@ class Classifier(ClassifierMixin, _Estimator):
 
     def predict_set(self, X: Events, level: float = 0.9) -> NDArray[np.bool_]:
         """(N, C): classes in the conformal set of each event, which holds the true one as often as `level` (per class)."""
-        return prediction_sets(self.validation_, self.score_table(X), level)
+        table = self.score_table(X)
+        return prediction_sets(self.validation_, table, level)
 
     def predict(self, X: Events) -> NDArray[Any]:
         """(N,) most probable class, a value of classes_."""
@@ -252,7 +253,8 @@ class Regressor(RegressorMixin, _Estimator):
 
     def predict_interval(self, X: Events, level: float = 0.9) -> NDArray[np.float64]:
         """(N, 2): ends of the conformal interval of each event, which holds the truth as often as `level`."""
-        return prediction_intervals(self.validation_, self.score_table(X), level)
+        table = self.score_table(X)
+        return prediction_intervals(self.validation_, table, level)
 
     def score(self, X: Events, y: ArrayLike | str, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination on events X; y as in fit."""

@@ -60,6 +60,8 @@ def test_the_same_seed_gives_the_same_model_and_a_clone_is_unfitted(cloud, fitte
     assert twin.get_params() == fitted.get_params()
     with pytest.raises(NotFittedError):
         twin.predict(cloud)
+    with pytest.raises(NotFittedError):
+        twin.predict_set(cloud)
     assert np.array_equal(twin.fit(cloud, "label").predict_proba(cloud), fitted.predict_proba(cloud))
 
 
