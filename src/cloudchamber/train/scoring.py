@@ -147,7 +147,7 @@ def score_table(
         fold=split_of(ids) if fold is None else np.full(len(rows), SPLITS.index(fold), dtype=np.int8),
         weight=data[rows].weights,
         embedding_NE=embeddings(network.backbone, data, rows, device) if embed else None,
-        spread_NC=None if label.classes or table.shape[1] == 1 else table[:, 1:],
+        spread_NC=table[:, 1:] if not label.classes and table.shape[1] == 2 else None,
         unit=label.unit,
         weights_sha256=sha256,
         run=run,
