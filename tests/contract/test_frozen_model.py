@@ -30,7 +30,7 @@ def test_onnx_gives_what_torch_gives_for_any_number_of_events_and_particles(tmp_
     session = runtime.InferenceSession(tmp_path / "xs.onnx", providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["cloudchamber"])
     assert about["classes"] == list(network.config.labels[0].classes)
-    assert about["particles"][:3] == ["pair_eta", "pair_phi", "deta"]
+    assert about["particles"][:3] == ["pair_eta", "pair_phi", "log_pt"]
     data = TrainingSet.from_cloud(toy_cloud(9, features=JET_FEATURES))
     chosen = data[np.arange(9)]
     order = [data.particle_names.index(n) for n in about["particles"]]
