@@ -88,6 +88,23 @@ def test_the_chain_from_file_to_report(folder, monkeypatch):
     assert "1902.09914" in cloudchamber("cite", "tuned", cwd=folder).stdout
 
 
+def test_an_ensemble_by_lora_is_scored_calibrated_and_shown(folder):
+    tune = ["finetune", "xs", "jets.h5", "-t", "label", "--adapt", "lora", "--rank", "2", "--seeds", "2", "--steps", "6"]
+    assert "mean and spread of seed0, seed1" in cloudchamber(*tune, "-o", "both", cwd=folder).stdout
+    asked = ["--calibrate", "isotonic", "--conformal", "0.9", "--conformal", "0.68", "--reweight", "--domain", "--json"]
+    figures = json.loads(cloudchamber("evaluate", "both", "jets.h5", *asked, cwd=folder).stdout)
+    n = figures["n"]
+    assert n == len(ScoreTable.read(folder / "both" / "scores.parquet"))
+    for name in ("coverage_0.9", "coverage_0.68", "coverage_0.9_reweighted"):
+        assert figures[name] * n == pytest.approx(round(figures[name] * n), abs=1e-3)  # a share of the test events
+    assert figures["size_0.68"] <= figures["size_0.9"] <= 2
+    assert 0 < figures["effective_validation"] <= len(ScoreTable.read(folder / "both" / "validation.parquet"))
+    page = (folder / "both" / "report.html").read_text()
+    assert "Truth inside, of 90% asked" in page
+    assert "2 x LoRA on xs" in page
+    assert "2106.09685" in cloudchamber("cite", "both", cwd=folder).stdout
+
+
 def test_a_run_that_is_there_and_weights_that_are_not_stop_with_one_line(folder):
     result = cloudchamber("finetune", "no_such", "jets.h5", "-t", "label", "-o", "x", cwd=folder, code=2)
     assert result.stderr.strip().startswith("error: no_such")

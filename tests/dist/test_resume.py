@@ -31,6 +31,7 @@ TASKS = {
     "classify and mask": "[{task: classify, target: label}, {task: mask, weight: 0.5}]",
     "the rest": "[{task: segment, target: origin}, {task: generate, target: label}, {task: contrast, target: pair}, "
     "{task: regress, target: width, options: {loss: quantile}}]",
+    "classify by LoRA": "[{task: classify, target: label}]\nweights: xs\nadapt: lora",
 }
 
 

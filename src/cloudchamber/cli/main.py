@@ -29,6 +29,8 @@ VERBS = {
         "generate",
         "evaluate",
         "report",
+        "export",
+        "publish",
         "demo",
         "doctor",
         "cite",

@@ -2,9 +2,10 @@
 
 Columns: `event_id` (uint64), `fold` (int8), `weight` (float32), the truth under the target's own name (int64 class
 index, -1 unknown; or float, NaN unknown), then `score_<class>` (float32 probabilities) or `pred_<target>` (float32),
-the latter with `q<level>_<target>` (float32, such as q0.16_mass) for quantiles, and `embedding` (list of float32) if there
-are any. The file metadata hold, under `cloudchamber`, a JSON object {version, target, classes, unit, levels, folds,
-weights_sha256, run}; folds are the names of 0, 1, 2 and are not read. Further columns are allowed and not read.
+the latter with `q<level>_<target>` (float32, such as q0.16_mass) for quantiles; and, if there are any, `spread_<class>` or
+`spread_<target>` (float32: how uncertain that score is) and `embedding` (list of float32). The file metadata hold, under
+`cloudchamber`, a JSON object {version, target, classes, unit, levels, folds, weights_sha256, run}; folds are the names of
+0, 1, 2 and are not read. Further columns are allowed and not read.
 """
 
 # N events, C classes, Q quantiles, E embedding
@@ -36,7 +37,8 @@ class ScoreTable:
     """Scores of events, checked when made; BadInput if anything is inconsistent.
 
     truth: (N,) class index or number. scores_NC: (N, C) probabilities in the order of `classes`; for a number
-    (`classes` empty) (N, 1), the prediction in `unit`. quantiles_NQ: of the prediction, at the rising `levels`.
+    (`classes` empty) (N, 1), the prediction in `unit`. spread_NC: one standard deviation of each score, if it is known.
+    quantiles_NQ: of the prediction, at the rising `levels`.
     """
 
     target: str
@@ -47,6 +49,7 @@ class ScoreTable:
     fold: NDArray[np.int8]
     weight: NDArray[np.float32]
     embedding_NE: NDArray[np.float32] | None = None
+    spread_NC: NDArray[np.float32] | None = None
     unit: str = "1"
     weights_sha256: str = ""
     run: str = ""
@@ -69,17 +72,35 @@ class ScoreTable:
         """The names of the quantile columns in the file."""
         return tuple(f"q{level:g}_{self.target}" for level in self.levels)
 
+    @property
+    def spread_columns(self) -> tuple[str, ...]:
+        """The names that columns of spreads have in the file."""
+        return tuple(f"spread_{c}" for c in self.classes or (self.target,))
+
     def known(self) -> ScoreTable:
         """The events whose truth is known."""
-        return self._kept(self.truth >= 0 if self.classes else np.isfinite(self.truth))
+        return self.where(self.is_known)
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """(N,) whether the truth is known."""
+        return np.asarray(self.truth >= 0 if self.classes else np.isfinite(self.truth))
 
     def of_fold(self, fold: int) -> ScoreTable:
         """The events of one fold."""
-        return self._kept(self.fold == fold)
+        return self.where(self.fold == fold)
 
-    def _kept(self, keep: NDArray[np.bool_]) -> ScoreTable:
-        names = ("event_id", "truth", "scores_NC", "fold", "weight", "embedding_NE", "quantiles_NQ")
-        return replace(self, **{n: getattr(self, n)[keep] for n in names if getattr(self, n) is not None})
+    def require_like(self, other: ScoreTable) -> None:
+        """Raise BadInput unless the scores are of the same target and classes as those of another table."""
+        own, expected = (f"{t.target!r} ({', '.join(t.classes) or t.unit})" for t in (self, other))
+        if own != expected:
+            raise BadInput(f"the score tables do not belong together: one has scores of {own}, the other of {expected}")
+
+    def where(self, keep: NDArray[np.bool_]) -> ScoreTable:
+        """Some of the events."""
+        rows = {n: getattr(self, n)[keep] for n in ("event_id", "truth", "scores_NC", "fold", "weight")}
+        rows |= {n: v[keep] for n in ("embedding_NE", "spread_NC", "quantiles_NQ") if (v := getattr(self, n)) is not None}
+        return replace(self, **rows)
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet, atomically."""
@@ -87,6 +108,8 @@ class ScoreTable:
         columns |= {name: self.scores_NC[:, i] for i, name in enumerate(self.score_columns)}
         if self.quantiles_NQ is not None:
             columns |= dict(zip(self.quantile_columns, self.quantiles_NQ.T, strict=True))
+        if self.spread_NC is not None:
+            columns |= {name: self.spread_NC[:, i] for i, name in enumerate(self.spread_columns)}
         if self.embedding_NE is not None:
             width = self.embedding_NE.shape[1]
             offsets = np.arange(len(self) + 1, dtype=np.int64) * width
@@ -111,6 +134,8 @@ class ScoreTable:
         levels = tuple(float(level) for level in meta.get("levels") or ())
         quantiles = [_column(path, table, f"q{level:g}_{target}", np.float32) for level in levels]
         embedding = _list_column(path, table) if "embedding" in table.column_names else None
+        spreads = [f"spread_{c}" for c in classes or (target,)]
+        has_spread = set(spreads) <= set(table.column_names)
         try:
             return cls(
                 target=target,
@@ -123,6 +148,7 @@ class ScoreTable:
                 embedding_NE=embedding,
                 levels=levels,
                 quantiles_NQ=np.stack(quantiles, axis=1) if levels else None,
+                spread_NC=np.stack([_column(path, table, n, np.float32) for n in spreads], axis=1) if has_spread else None,
                 **{n: str(meta.get(n, default)) for n, default in (("unit", "1"), ("weights_sha256", ""), ("run", ""))},
             )
         except BadInput as error:
@@ -135,6 +161,8 @@ def _check(table: ScoreTable) -> None:
         raise BadInput(f"a target cannot be called {table.target!r}: a score table has its own column of that name")
     if table.scores_NC.shape != expected:
         raise BadInput(f"the score table needs scores of shape {expected} (events, classes), got {table.scores_NC.shape}")
+    if table.spread_NC is not None and (table.spread_NC.shape != expected or not (table.spread_NC >= 0).all()):
+        raise BadInput(f"spreads must be numbers >= 0 of shape {expected}, one for each score")
     for name in ("truth", "fold", "weight", "embedding_NE", "quantiles_NQ"):
         column = getattr(table, name)
         if column is not None and len(column) != n:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,11 @@ import numpy as np
 from cloudchamber.errors import BadInput
 from cloudchamber.stats import metrics, objectives
 from cloudchamber.stats.calibration import calibration
+from cloudchamber.stats.conformal import coverage
 from cloudchamber.stats.score_table import ScoreTable
+from cloudchamber.stats.shift import density_ratio, domain_p_values
+
+_FAR = 0.01  # share of the validation events that are called out of domain
 
 
 def summarise(table: ScoreTable) -> dict[str, Any]:
@@ -25,7 +30,35 @@ def summarise(table: ScoreTable) -> dict[str, Any]:
     known = table.known()
     if len(known) == 0:
         raise BadInput(f"no event of the score table has a known {table.target!r}: there is nothing to compare the scores with")
-    figures = _classes(known) if table.classes else _number(known)
+    return _finite(_classes(known) if table.classes else _number(known))
+
+
+def summarise_uncertainty(
+    validation: ScoreTable, table: ScoreTable, levels: Sequence[float], *, reweight: bool = False, domain: bool = False
+) -> dict[str, Any]:
+    """Coverage and mean size of the conformal sets or intervals at every level, each with its error.
+
+    reweight: once more with the weights of the density ratio, and how many validation events these leave. domain: the share
+    of events further out than 99 % of the validation events. Both need embeddings. Raises BadInput as the parts do.
+    """
+    if reweight and not levels:
+        raise BadInput("to reweight is to correct a coverage: give a level with --conformal as well")
+    figures: dict[str, Any] = {}
+    ratio = density_ratio(validation, table) if reweight else None
+    for suffix, chosen in (("", None), ("_reweighted", ratio))[: 1 + reweight]:
+        for level in levels:
+            measured = coverage(validation, table, level, chosen)
+            figures |= _with_error(f"coverage_{level:g}{suffix}", metrics.Estimate(measured.value, measured.error))
+            figures[f"size_{level:g}{suffix}"] = measured.size
+    if ratio is not None:
+        figures["effective_validation"] = ratio.effective
+    if domain:
+        far = float((domain_p_values(validation, table) <= _FAR).mean())
+        figures |= _with_error("out_of_domain", metrics.Estimate(far, float(np.sqrt(far * (1 - far) / len(table)))))
+    return _finite(figures)
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in figures.items()}
 
 

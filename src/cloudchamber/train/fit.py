@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,18 @@ from cloudchamber.data.store import Store
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRecipe, BadRun
 from cloudchamber.events import Schema
+from cloudchamber.nn.lora import DEFAULT_RANK, merge_lora
 from cloudchamber.nn.sizes import size
 from cloudchamber.recipe import Recipe, SizeName, TaskSpec, load
 from cloudchamber.run import Run
 from cloudchamber.stats import summarise
-from cloudchamber.train.checkpoint import Progress
+from cloudchamber.train.adaptation import keep_heads, kept_spec, restrict
+from cloudchamber.train.checkpoint import Progress, identity_of
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
 from cloudchamber.train.rows import Rows, class_counts, loader_of, partners, require_classes, split_rows, weight_scale
-from cloudchamber.train.scoring import checked_device, quality, score_table
+from cloudchamber.train.scoring import checked_device, quality, score_table, write_validation
 from cloudchamber.train.weights import read_config, weights_folder
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
@@ -38,12 +39,16 @@ _BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new he
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network, the recipe with every number resolved, where the training ended, and how loading went."""
+    """A trained network, the recipe with every number resolved, where the training ended, and how loading went.
+
+    trained: the number of parameters that were; those of LoRA are merged into the network's plain weights.
+    """
 
     network: Network
     recipe: Recipe
     progress: Progress
     report: LoadReport | None
+    trained: int
 
 
 def open_data(recipe: Recipe) -> TrainingSet:
@@ -72,8 +77,9 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
     """The recipe with size, steps, learning rate and target scales filled in where it left them open."""
     optimisation = recipe.optimisation
     name: SizeName = recipe.size
-    if recipe.adapt != "scratch":
-        name = read_config(weights_folder(str(recipe.weights))).size
+    config = None if recipe.adapt == "scratch" else read_config(weights_folder(str(recipe.weights)))
+    if config is not None:
+        name = config.size
     if optimisation.steps is None:
         shown = max(_SHOWN_LEAST, min(_SHOWN_PER_EVENT * len(train_rows), _SHOWN_MOST), _SHOWN_PASSES * len(train_rows))
         steps = -(-shown // min(optimisation.batch, len(train_rows)))
@@ -83,8 +89,10 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
     if optimisation.backbone_factor is None:
         factor = _BACKBONE_FACTOR if recipe.adapt == "full" else 1.0
         optimisation = optimisation.model_copy(update={"backbone_factor": factor})
-    tasks = tuple(_with_scale(t, data, train_rows) for t in recipe.tasks)
-    return recipe.model_copy(update={"size": name, "optimisation": optimisation, "tasks": tasks})
+    rank = recipe.rank or (DEFAULT_RANK if recipe.adapt == "lora" else None)
+    named = [t.model_copy(update={"target": t.target and data.schema.resolve(t.target)}) for t in recipe.tasks]
+    tasks = tuple(kept_spec(t, config) if config and t.kept else _with_scale(t, data, train_rows) for t in named)
+    return recipe.model_copy(update={"size": name, "rank": rank, "optimisation": optimisation, "tasks": tasks})
 
 
 def fit(
@@ -115,6 +123,8 @@ class Prepared:
 
 def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     """Resolve the recipe and build its network; everything that can be refused is refused here."""
+    if recipe.seeds != 1:
+        raise BadRecipe(f"recipe {recipe.name!r}: {recipe.seeds} seeds are an ensemble; train it with ensemble.fit_ensemble")
     recipe = resolve(recipe, data, rows.train)
     for spec in recipe.tasks:
         if spec.task == "classify" and spec.target:
@@ -128,10 +138,9 @@ def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     network, report = adapt_network(
         folder, data, recipe.tasks, recipe.max_particles, recipe.new_features, generator, rows.train
     )
-    if recipe.adapt == "probe":
-        if new := (*report.particle.new, *report.column.new):
-            raise BadRecipe(f"adapt 'probe' cannot learn the new feature {new[0]!r}: its embedding is frozen at zero")
-        network.backbone.requires_grad_(False)
+    keep_heads(network, folder)
+    restrict(network, recipe, report, generator)
+    report = replace(report, heads=tuple(t.key for t in network.tasks if not t.spec.kept))
     return Prepared(network, recipe, report, scale)
 
 
@@ -150,11 +159,13 @@ def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, devi
         weight_scale=ready.weight_scale,
         feature_drop=recipe.feature_drop,
         device=checked_device(device),
-        identity=_identity(recipe, data, rows),
+        identity=identity_of(recipe, data, rows),
         partners_N=partners(data, (rows.train, rows.val), ready.network),
     )
     state = train(ready.network, training, run, on_record)
-    return Fitted(ready.network.cpu(), recipe, state.progress, ready.report)
+    merge_lora(ready.network)
+    trained = sum(p.numel() for p in state.average.parameters.values())
+    return Fitted(ready.network.cpu(), recipe, state.progress, ready.report, trained)
 
 
 def fit_run(
@@ -173,9 +184,12 @@ def fit_run(
     rows = split_rows(data, recipe) if rows is None else rows
     ready = prepare(recipe, data, rows)
     checked_device(device)
-    recipe = ready.recipe
+    return _into_run(create_run(ready.recipe, out, kind, arm, data.schema), ready, data, rows, device, on_record)
+
+
+def create_run(recipe: Recipe, out: Path, kind: str, arm: str | None, schema: Schema) -> Run:
+    """A new run folder for a resolved recipe; BadRun if `out` is there already."""
     target = next((t for t in recipe.tasks if t.target), None)
-    schema = data.schema
     run = Run.create(
         out,
         kind,
@@ -189,7 +203,7 @@ def fit_run(
         recipe_sha256=recipe.sha256,
     )
     (out / "recipe.yaml").write_text(recipe.to_yaml())
-    return _into_run(run, ready, data, rows, device, on_record)
+    return run
 
 
 def resume(
@@ -233,9 +247,10 @@ def _parents(recipe: Recipe) -> tuple[Path, ...]:
 
 
 def citations(recipe: Recipe, schema: Schema) -> list[str]:
-    """What the data and the weights are owed, each once."""
+    """What the data, the weights and LoRA are owed, each once."""
     weights = () if recipe.weights is None else read_config(weights_folder(recipe.weights)).citation
-    return list(dict.fromkeys([*schema.citation, *weights]))
+    method = ("arXiv:2106.09685",) if recipe.adapt == "lora" else ()
+    return list(dict.fromkeys([*schema.citation, *weights, *method]))
 
 
 def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
@@ -256,6 +271,7 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         "classes": [],
         "size": recipe.size,
         "parameters": fitted.network.parameters_count,
+        "trained": fitted.trained,
         "adapt": recipe.adapt,
         "weights": recipe.weights,
         "steps": progress.step,
@@ -271,6 +287,7 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         table = score_table(fitted.network, data, as_array(rows.test), task, run=run.path.name, sha256=digest, fold="test")
         table.write(run.path / ("scores.parquet" if number == 0 else f"scores-{task.key}.parquet"))
         if number == 0:
+            write_validation(run.path, fitted.network, data, as_array(rows.val), task, digest)
             summary |= {"classes": list(table.classes), "test": summarise(table)}
         elif len(table.known()):
             summary.setdefault("tests", {})[task.key] = summarise(table)
@@ -282,23 +299,11 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
 def _with_scale(spec: TaskSpec, data: TrainingSet, rows: Selection) -> TaskSpec:
     if spec.target is None:
         return spec
-    name = data.schema.resolve(spec.target)
     if spec.task != "regress" or {"centre", "scale"} & set(spec.options):
-        return spec.model_copy(update={"target": name})
-    values = data[data.sample(rows, _SCALE_EVENTS)].target(name).astype(np.float64)
+        return spec
+    values = data[data.sample(rows, _SCALE_EVENTS)].target(spec.target).astype(np.float64)
     values = values[np.isfinite(values)]
     if len(values) == 0:
-        raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {name!r}")
+        raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {spec.target!r}")
     options = spec.options | {"centre": float(values.mean()), "scale": float(values.std()) or 1.0}
-    return spec.model_copy(update={"target": name, "options": options})
-
-
-def _identity(recipe: Recipe, data: TrainingSet, rows: Rows) -> str:
-    """Hash of the recipe and of the events that it trains and validates on."""
-    digest = hashlib.sha256(recipe.sha256.encode())
-    for part in data.parts:
-        digest.update(part.identity.encode() or np.ascontiguousarray(part.events_N).tobytes())
-    for members in (rows.train, rows.val, *rows.mixture):
-        digest.update(repr(members).encode() if isinstance(members, range) else members.tobytes())
-    digest.update(" ".join((*data.particle_names, *data.column_names)).encode())
-    return digest.hexdigest()
+    return spec.model_copy(update={"options": options})

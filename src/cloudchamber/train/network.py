@@ -206,7 +206,7 @@ def load(name: str | Path) -> Network:
     with torch.random.fork_rng(devices=[]):
         tasks = [_kind(spec).make(spec, labels.get(spec.target or ""), backbone) for spec in config.tasks]
     network = Network(config.size, backbone, tasks, config.max_particles)
-    _fill(network, tensors, folder)
+    fill(network, tensors, folder)
     network.config = config
     network.frame = str(config.data.get("frame", ""))
     return network.eval()
@@ -217,11 +217,12 @@ def load_backbone(folder: Path) -> tuple[WeightsConfig, Backbone]:
     config, tensors = read_weights(folder)
     backbone = _backbone(config.size, config.particle, config.column)
     prefix = "backbone."
-    _fill(backbone, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, folder)
+    fill(backbone, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, folder)
     return config, backbone
 
 
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Give a module the tensors of a weights folder; BadWeights unless they are exactly those that it has."""
     expected = {n: t.shape for n, t in module.state_dict().items()}
     for name, shape in expected.items():
         if name not in tensors:
