@@ -34,6 +34,7 @@ from cloudchamber.train.weights import weights_folder
 
 Events = Cloud | str | Path | Sequence[str | Path]
 _TARGET = "target"  # name of the label column made from an array y
+_VALIDATION = "validation.parquet"  # scores of the events that chose the best step
 _FEWEST_VALIDATION = 10  # events; below it the best step would be chosen by noise
 
 
@@ -107,7 +108,7 @@ class _Estimator(BaseEstimator):
         self.origin_ = {"dataset": schema.dataset, "events": len(rows.train)}
         self.citation_, self.licence_ = tuple(citations(fitted.recipe, schema)), schema.licence
         task = predicting_task(self.network_)
-        self.validation_ = score_table(
+        self.validation_: ScoreTable | None = score_table(
             self.network_, data, as_array(rows.val), task, embed=True, fold="val", device=self.device
         )
         return self
@@ -127,6 +128,8 @@ class _Estimator(BaseEstimator):
             citation=self.citation_,
             licence=self.licence_,
         )
+        if self.validation_ is not None:
+            self.validation_.write(Path(folder) / _VALIDATION)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -141,6 +144,8 @@ class _Estimator(BaseEstimator):
         model.network_ = network
         model.citation_, model.licence_ = network.config.citation, network.config.licence
         model.origin_ = {n: v for n, v in network.config.data.items() if n != "values"}
+        kept = Path(folder) / _VALIDATION
+        model.validation_ = ScoreTable.read(kept) if kept.is_file() else None
         model._restore(label, network.config.data.get("values"))
         return model
 
@@ -169,6 +174,13 @@ class _Estimator(BaseEstimator):
         if not hasattr(self, "network_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit or load first")
         return self.network_
+
+    def _validation(self) -> ScoreTable:
+        if self.validation_ is None:
+            raise BadInput(
+                f"{self.weights}: has no {_VALIDATION}, so nothing says how often its scores are right; fit it again"
+            )
+        return self.validation_
 
     def _values(self) -> list[Any] | None:
         """The values of y that the classes stand for."""
@@ -263,7 +275,7 @@ class Classifier(ClassifierMixin, _Estimator):
     def predict_set(self, X: Events, level: float = 0.9) -> NDArray[np.bool_]:
         """(N, C): classes in the conformal set of each event, which holds the true one as often as `level` (per class)."""
         table = self.score_table(X)
-        return prediction_sets(self.validation_, table, level)
+        return prediction_sets(self._validation(), table, level)
 
     def predict(self, X: Events) -> NDArray[Any]:
         """(N,) most probable class, a value of classes_."""
@@ -313,7 +325,7 @@ class Regressor(RegressorMixin, _Estimator):
     def predict_interval(self, X: Events, level: float = 0.9) -> NDArray[np.float64]:
         """(N, 2): ends of the conformal interval of each event, which holds the truth as often as `level`."""
         table = self.score_table(X)
-        return prediction_intervals(self.validation_, table, level)
+        return prediction_intervals(self._validation(), table, level)
 
     def score(self, X: Events, y: ArrayLike | str, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination on events X; y as in fit."""

@@ -180,6 +180,7 @@ def test_a_saved_model_is_loaded_as_it_was(y, cloud, tmp_path):
     assert again.class_names_ == model.class_names_
     assert again.classes_.tolist() == model.classes_.tolist()
     assert np.array_equal(again.predict_proba(cloud), model.predict_proba(cloud))
+    assert np.array_equal(again.predict_set(cloud, 0.9), model.predict_set(cloud, 0.9))
     with pytest.raises(BadInput, match="is there already"):
         model.save(tmp_path / "model")
     with pytest.raises(BadWeights, match="which is a class"):
