@@ -1,6 +1,7 @@
 """Objectives beyond one answer per event: labels of particles, quantiles, new jets, pairs of views."""
 
 import dataclasses
+import shutil
 
 import awkward as ak
 import h5py
@@ -20,9 +21,10 @@ from cloudchamber.recipe import TaskSpec, make
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable
 from cloudchamber.stats.objectives import distance, quantile_figures, retrieval, segmentation
+from cloudchamber.tasks.align import n_grams
 from cloudchamber.tasks.contrast import Options, augmented
 from cloudchamber.train import fit
-from cloudchamber.train.network import new_network
+from cloudchamber.train.network import new_network, save
 from cloudchamber.train.rows import Rows, partners
 
 SEGMENT = TaskSpec(task="segment", target="origin")
@@ -296,6 +298,38 @@ def test_figures_of_objectives_are_those_of_their_formulas():
     assert retrieval(vectors, vectors / 1e9, np.arange(200) // 200)["top1"] == 1  # one group: no competitors
     perfect = segmentation([0, 1, 1], [[1, 0], [0, 1], [0, 1]])
     assert (perfect["accuracy"], perfect["auc"], perfect["mean_iou"]) == (1, 1, 1)
+
+
+def test_a_distilled_model_needs_no_teacher_afterwards_and_owes_it_a_citation(tmp_path):
+    teacher = tmp_path / "teacher"
+    cloud = TrainingSet.from_cloud(labelled_cloud(200))
+    save(network_for(cloud, TaskSpec(task="classify", target="label")), teacher, data={}, citation=["arXiv:1503.02531"])
+    tasks = (TaskSpec(task="distil", options={"teacher": str(teacher), "what": "scores"}),)
+    fit.fit_run(make(RECIPE | {"tasks": tasks}), tmp_path / "run", data=cloud)
+    run = Run.open(tmp_path / "run")
+    assert run.summary["quality"]["distil"]["agreement"] > 0.6
+    assert any(p["path"].startswith(str(teacher)) for p in run.info["parents"])
+    assert "arXiv:1503.02531" in run.info["citations"]
+    before = {n: t.clone() for n, t in cc.load(tmp_path / "run").state_dict().items()}
+    shutil.rmtree(teacher)
+    assert all(torch.equal(before[n], t) for n, t in cc.load(tmp_path / "run").state_dict().items())
+    with pytest.raises(BadWeights, match="teacher"):
+        new_network("xs", cloud, tasks, 128, torch.Generator())
+
+
+def test_a_process_is_found_by_a_text_that_no_event_was_labelled_with():
+    texts = {"narrow": "jet, pencil-thin", "wide": "jet, broad"}
+    spec = TaskSpec(task="align", target="label", options={"texts": texts, "parameters": ["width"]})
+    cloud = TrainingSet.from_cloud(labelled_cloud(600))
+    recipe = make(RECIPE | {"tasks": (spec,)})
+    fitted = fit.fit(recipe, cloud, fit.split_rows(cloud, recipe))
+    task, batch = fitted.network.tasks[0], make_batch(cloud, np.arange(100))
+    grams = torch.from_numpy(n_grams(["pencil-thin jet", "broad jet"]))
+    with torch.inference_mode():
+        found = task.match(fitted.network(Inputs.of(batch)), grams, torch.zeros(100, 1)).argmax(dim=1)
+    assert (found.numpy() == batch.targets["label"]).mean() > 0.8
+    with pytest.raises(BadRecipe, match="'wide'"):
+        new_network("xs", cloud, [spec.model_copy(update={"options": {"texts": {"wde": "x"}}})], 128, torch.Generator())
 
 
 def test_a_schema_without_labels_of_particles_is_written_as_before_there_were_any():

@@ -52,8 +52,11 @@ class Task(nn.Module, ABC):
         """Name in metrics and checkpoints: the task, with its target if it has one."""
         return f"{self.spec.task}_{self.spec.target}" if self.spec.target else self.spec.task
 
-    def prepare(self, data: TrainingSet, rows: Selection) -> None:
-        """Look at the training events `rows` before the first step; the default needs none."""
+    def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:
+        """Look at the training events `rows` before the first step; the default needs none.
+
+        load: a network with its heads, from the name of its weights.
+        """
 
     def corrupt(self, inputs: Inputs, generator: torch.Generator) -> Inputs:  # noqa: ARG002
         """Change what the model sees in training; the default leaves it."""

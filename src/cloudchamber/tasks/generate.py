@@ -9,7 +9,7 @@ noisy particles, all tokens of a jet shifted by an embedding of time and class.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class Generate(Task):
         self.register_buffer("conditions_NG", torch.zeros(self.options.conditions, 2 + len(backbone.column.trained)))
         self._backbone = [backbone]  # in a list: it is not a part of this head
 
-    def prepare(self, data: TrainingSet, rows: Selection) -> None:
+    def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:  # noqa: ARG002
         """Keep the conditions of some training jets."""
         if data.schema.frame != "jet" or "jet" in data.particle_names:
             raise BadRecipe(f"task 'generate' makes jets; {data.schema.dataset!r} has the frame {data.schema.frame!r}")

@@ -241,16 +241,22 @@ def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]
 
 
 def _parents(recipe: Recipe) -> tuple[Path, ...]:
-    weights = () if recipe.weights is None else (weights_folder(recipe.weights) / "model.safetensors",)
+    weights = tuple(weights_folder(name) / "model.safetensors" for name in _weights(recipe))
     card = () if recipe.card is None else (Path(recipe.card),)
     return (*(p for p in (*map(Path, recipe.data), *card) if p.exists()), *weights)
 
 
 def citations(recipe: Recipe, schema: Schema) -> list[str]:
     """What the data, the weights and LoRA are owed, each once."""
-    weights = () if recipe.weights is None else read_config(weights_folder(recipe.weights)).citation
+    weights = [cited for name in _weights(recipe) for cited in read_config(weights_folder(name)).citation]
     method = ("arXiv:2106.09685",) if recipe.adapt == "lora" else ()
     return list(dict.fromkeys([*schema.citation, *weights, *method]))
+
+
+def _weights(recipe: Recipe) -> list[str]:
+    """The weights that a recipe starts from and those that it learns from."""
+    teachers = [str(t.options["teacher"]) for t in recipe.tasks if "teacher" in t.options]
+    return [*([] if recipe.weights is None else [recipe.weights]), *teachers]
 
 
 def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:

@@ -267,7 +267,7 @@ def _assembled(
     network.frame = data.schema.frame
     network.bind(data)
     for task in network.tasks:
-        task.prepare(data, data.everything if rows is None else rows)
+        task.prepare(data, data.everything if rows is None else rows, load)
     return network
 
 
