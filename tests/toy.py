@@ -51,3 +51,31 @@ JET_FEATURES = (
 def frozen_cloud() -> Cloud:
     """Twelve toy jets with every feature of the shipped weights; the same on every machine."""
     return toy_cloud(12, seed=42, features=JET_FEATURES, mean=30.0)
+
+
+def labelled_cloud(n: int = 200, seed: int = 0) -> Cloud:
+    """Toy jets whose particles have a label `origin`: in the core of the jet or in its halo, unknown for every fifth.
+
+    `pair` is a number that events 2k and 2k + 1 share: the second is the first, measured again.
+    """
+    first = toy_cloud(-(-n // 2), seed)
+    rng = np.random.default_rng(seed)
+    row = np.repeat(np.arange(len(first)), 2)[:n]
+    cloud = first[row]
+    particles = {name: cloud.flat(name) for name in cloud.particles.fields}
+    second = np.repeat(np.arange(n) % 2 == 1, cloud.counts)
+    for name in ("px", "py", "pz", "energy"):
+        smeared = particles[name] * np.exp(rng.normal(0, 0.02, len(second)))
+        particles[name] = np.where(second, smeared, particles[name]).astype(np.float32)
+    momentum = np.sqrt(sum(particles[name] ** 2 for name in ("px", "py", "pz")))
+    particles["energy"] = np.maximum(particles["energy"], momentum * 1.001)
+    phi = np.arctan2(particles["py"], particles["px"])
+    particles["origin"] = np.where(np.abs(phi) > 0.12, 1, 0).astype(np.float32)
+    particles["origin"][::5] = np.nan
+    schema = cloud.schema.model_copy(
+        update={
+            "labels": (*cloud.schema.labels, Label(name="pair")),
+            "particle_labels": (Label(name="origin", classes=("core", "halo")),),
+        }
+    )
+    return Cloud.from_flat(cloud.counts, particles, {**cloud.events, "pair": row.astype(np.float64)}, schema)

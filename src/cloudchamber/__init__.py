@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cloudchamber.data import read
     from cloudchamber.errors import CloudchamberError
-    from cloudchamber.estimators import Classifier, Regressor, embed
+    from cloudchamber.estimators import Classifier, Regressor, embed, segment
     from cloudchamber.events import Cloud, Schema, concatenate
     from cloudchamber.events.clustering import leading_jets
     from cloudchamber.neutrinos import simulate_neutrinos
     from cloudchamber.simulate import simulate
+    from cloudchamber.train.generating import generate
     from cloudchamber.train.network import load
 
 __version__ = version("cloudchamber")
@@ -28,9 +29,11 @@ __all__ = [
     "Schema",
     "concatenate",
     "embed",
+    "generate",
     "leading_jets",
     "load",
     "read",
+    "segment",
     "simulate",
     "simulate_neutrinos",
 ]
@@ -43,9 +46,11 @@ _PLACES = {
     "Schema": "cloudchamber.events",
     "concatenate": "cloudchamber.events",
     "embed": "cloudchamber.estimators",
+    "generate": "cloudchamber.train.generating",
     "leading_jets": "cloudchamber.events.clustering",
     "load": "cloudchamber.train.network",
     "read": "cloudchamber.data",
+    "segment": "cloudchamber.estimators",
     "simulate": "cloudchamber.simulate",
     "simulate_neutrinos": "cloudchamber.neutrinos",
 }

@@ -17,31 +17,34 @@ from sklearn.exceptions import NotFittedError
 from cloudchamber import recipe as recipes
 from cloudchamber.data import read
 from cloudchamber.data.check import Origin, check
+from cloudchamber.data.order import as_array
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadWeights
 from cloudchamber.events import Cloud, Label
 from cloudchamber.nn.features import Norm
 from cloudchamber.nn.sizes import SIZES
 from cloudchamber.recipe import Adapt, Recipe, TaskSpec
+from cloudchamber.stats import ScoreTable, prediction_intervals, prediction_sets
 from cloudchamber.train.fit import citations, fit
 from cloudchamber.train.network import Network, load_backbone, save
 from cloudchamber.train.network import load as load_network
 from cloudchamber.train.rows import Rows
-from cloudchamber.train.scoring import embeddings, predicting_task, scores
+from cloudchamber.train.scoring import embeddings, predicting_task, score_table, scores, segmented
 from cloudchamber.train.weights import weights_folder
 
 Events = Cloud | str | Path | Sequence[str | Path]
 _TARGET = "target"  # name of the label column made from an array y
+_VALIDATION = "validation.parquet"  # scores of the events that chose the best step
 _FEWEST_VALIDATION = 10  # events; below it the best step would be chosen by noise
 
 
 class _Estimator(BaseEstimator):
     """Parameters and fitting common to both estimators.
 
-    weights: shipped weights ("xs"), a run or weights folder; with adapt="scratch" a size. adapt: "full" trains all,
-    "probe" the head alone, "scratch" starts at random. steps, learning_rate: by themselves from the number of events
-    and the size if None. validation_fraction: of the events, to choose the best step. new_features: features unknown
-    to the weights that may be added with zero embeddings.
+    weights: shipped weights ("xs"), a run or weights folder; with adapt="scratch" a size. adapt: "full" trains all, "lora"
+    low-rank changes (of `rank`, 8 without it) and the head, "probe" the head alone, "scratch" starts at random. steps,
+    learning_rate: by themselves from the number of events and the size if None. validation_fraction: of the events, to
+    choose the best step. new_features: features unknown to the weights that may be added with zero embeddings.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class _Estimator(BaseEstimator):
         weights: str | Path = "xs",
         *,
         adapt: Adapt = "full",
+        rank: int | None = None,
         seed: int = 0,
         steps: int | None = None,
         learning_rate: float | None = None,
@@ -60,6 +64,7 @@ class _Estimator(BaseEstimator):
     ):
         self.weights = weights
         self.adapt = adapt
+        self.rank = rank
         self.seed = seed
         self.steps = steps
         self.learning_rate = learning_rate
@@ -98,9 +103,14 @@ class _Estimator(BaseEstimator):
         self.network_: Network = fitted.network
         self.recipe_ = fitted.recipe
         self.progress_ = fitted.progress
+        self.trained_ = fitted.trained
         self.load_report_ = fitted.report
         self.origin_ = {"dataset": schema.dataset, "events": len(rows.train)}
         self.citation_, self.licence_ = tuple(citations(fitted.recipe, schema)), schema.licence
+        task = predicting_task(self.network_)
+        self.validation_: ScoreTable | None = score_table(
+            self.network_, data, as_array(rows.val), task, embed=True, fold="val", device=self.device
+        )
         return self
 
     def save(self, folder: str | Path) -> None:
@@ -118,6 +128,8 @@ class _Estimator(BaseEstimator):
             citation=self.citation_,
             licence=self.licence_,
         )
+        if self.validation_ is not None:
+            self.validation_.write(Path(folder) / _VALIDATION)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -132,8 +144,16 @@ class _Estimator(BaseEstimator):
         model.network_ = network
         model.citation_, model.licence_ = network.config.citation, network.config.licence
         model.origin_ = {n: v for n, v in network.config.data.items() if n != "values"}
+        kept = Path(folder) / _VALIDATION
+        model.validation_ = ScoreTable.read(kept) if kept.is_file() else None
         model._restore(label, network.config.data.get("values"))
         return model
+
+    def score_table(self, X: Events) -> ScoreTable:
+        """The score table of the events X with their embeddings: with `validation_`, what cloudchamber.stats calibrates."""
+        data = self._bound(X)
+        task = predicting_task(self.network_)
+        return score_table(self.network_, data, np.arange(len(data)), task, embed=True, device=self.device)
 
     def embed(self, X: Events) -> NDArray[np.float32]:
         """(N, E) vectors of the events from the adapted backbone."""
@@ -155,6 +175,13 @@ class _Estimator(BaseEstimator):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit or load first")
         return self.network_
 
+    def _validation(self) -> ScoreTable:
+        if self.validation_ is None:
+            raise BadInput(
+                f"{self.weights}: has no {_VALIDATION}, so nothing says how often its scores are right; fit it again"
+            )
+        return self.validation_
+
     def _values(self) -> list[Any] | None:
         """The values of y that the classes stand for."""
         return None
@@ -173,6 +200,7 @@ class _Estimator(BaseEstimator):
                 "size": str(self.weights) if scratch else "xs",
                 "weights": None if scratch else str(self.weights),
                 "adapt": self.adapt,
+                "rank": self.rank,
                 "tasks": (TaskSpec(task="classify" if label.classes else "regress", target=label.name),),
                 "optimisation": numbers,
                 "max_particles": self.max_particles,
@@ -203,7 +231,8 @@ class Classifier(ClassifierMixin, _Estimator):
     """A classifier of events, adapted from pre-trained weights.
 
     After fit: classes_ holds the values of y in rising order (the class indices for a label's name), class_names_
-    their names; network_, recipe_ (every number resolved), progress_, load_report_.
+    their names; network_, recipe_ (every number resolved), progress_, load_report_, trained_ (number of parameters),
+    validation_ (score table of the events that chose the best step).
 
     >>> Classifier("xs", seed=1).get_params()["seed"]
     1
@@ -242,6 +271,11 @@ class Classifier(ClassifierMixin, _Estimator):
     def predict_proba(self, X: Events) -> NDArray[np.float32]:
         """(N, C) probabilities of the classes in the order of classes_."""
         return self._scores(X)
+
+    def predict_set(self, X: Events, level: float = 0.9) -> NDArray[np.bool_]:
+        """(N, C): classes in the conformal set of each event, which holds the true one as often as `level` (per class)."""
+        table = self.score_table(X)
+        return prediction_sets(self._validation(), table, level)
 
     def predict(self, X: Events) -> NDArray[Any]:
         """(N,) most probable class, a value of classes_."""
@@ -288,6 +322,11 @@ class Regressor(RegressorMixin, _Estimator):
         """(N,) standard deviation of each value in the unit of y."""
         return self._scores(X)[:, 1]
 
+    def predict_interval(self, X: Events, level: float = 0.9) -> NDArray[np.float64]:
+        """(N, 2): ends of the conformal interval of each event, which holds the truth as often as `level`."""
+        table = self.score_table(X)
+        return prediction_intervals(self._validation(), table, level)
+
     def score(self, X: Events, y: ArrayLike | str, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination on events X; y as in fit."""
         from sklearn.metrics import r2_score
@@ -315,6 +354,11 @@ def embed(
         features.add(dict.fromkeys(features.match(names, new_features).new, Norm()))
         features.bind(names)
     return embeddings(backbone, data, np.arange(len(data)), device)
+
+
+def segment(weights: str | Path, X: Events, *, device: str = "cpu") -> Cloud:
+    """Events with the class probabilities of each particle; see train.scoring.segmented."""
+    return segmented(load_network(weights), _events(X), device)
 
 
 def _events(X: Events) -> Cloud:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cloudchamber.errors import BadRecipe, CloudchamberError, nearest
 
-Adapt = Literal["full", "probe", "scratch"]
+Adapt = Literal["full", "lora", "probe", "scratch"]
 SizeName = Literal["xs", "s", "m", "l"]
 MAX_BYTES = 1 << 20  # a recipe or a card is a page of text
 
@@ -34,18 +34,24 @@ class _Document(BaseModel):
 
 
 class TaskSpec(_Document):
-    """One objective: which task, on which target, with which weight in the sum of losses."""
+    """One objective: which task, on which target, with which weight in the sum of losses.
+
+    kept: start from the head that the weights have for it. With pre-training data in the mixture, that is replay: the
+    model goes on doing what it could do.
+    """
 
     task: str
     target: str | None = None
     weight: float = Field(1.0, ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
+    kept: bool = False
 
 
 class Optimisation(_Document):
     """How the loss is brought down. Defaults that depend on the size are None here and printed when resolved.
 
-    batch: events per step. learning_rate: of new parameters; `backbone_factor` scales it for pre-trained ones.
+    batch: events per step. learning_rate: of new parameters; `backbone_factor` scales it for pre-trained ones, and
+    `layer_decay` once more for each block between them and the heads (arXiv:2003.10555; 1: all alike).
     warmup: fraction of the steps; then the rate falls as a cosine to `final_rate` of its peak.
     ema: decay of the averaged weights that are validated and kept. patience: validations without a better loss.
     max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated.
@@ -55,6 +61,7 @@ class Optimisation(_Document):
     batch: int = Field(128, ge=1)
     learning_rate: float | None = Field(None, gt=0)
     backbone_factor: float | None = Field(None, gt=0, le=1)
+    layer_decay: float = Field(1.0, gt=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.1, ge=0, le=1)
     final_rate: float = Field(0.02, ge=0, le=1)
@@ -76,19 +83,22 @@ class Mixing(_Document):
 class Recipe(_Document):
     """One training.
 
-    size: the dial that width, depth, heads and learning rate follow. weights: a shipped size ("xs"), a folder, or
-    None for a random start. data: stores or files, read with `card` if given; with `leading_jets` whole events become
-    the constituents of their leading anti-kt R = 1 jets. mixture: how often each store is drawn; without it every event
-    of all of them comes once an epoch. shuffle_block: see data.order.Shuffle. train_events: use only so many of the
-    training events. max_particles: tokens per event, leading in pT. feature_drop: probability that an event is shown
-    without the features beyond its kinematics, so that the model also serves data that lack them. new_features: features
-    unknown to the weights that may be added.
+    size: the dial that width, depth, heads and learning rate follow. weights: a shipped size ("xs"), a folder, or None for
+    a random start. adapt: train everything ("full"), low-rank changes of the given rank ("lora"), the heads alone
+    ("probe"), or from a random start ("scratch"). data: stores or files, read with `card` if given; with `leading_jets`
+    whole events become the particles of their leading anti-kt R = 1 jets. mixture: how often each store is drawn;
+    without it every event of all of them comes once an epoch. shuffle_block: see data.order.Shuffle. train_events: use
+    only so many of the training events. max_particles: tokens per event, leading in pT. feature_drop: probability that
+    an event is shown without the features beyond its kinematics, so that the model also serves data that lack them.
+    new_features: features unknown to the weights that may be added. seeds: networks to train, with seeds from `seed`
+    on; several are an ensemble.
     """
 
     name: str = "unnamed"
     size: SizeName = "xs"
     weights: str | None = None
     adapt: Adapt = "scratch"
+    rank: int | None = Field(None, ge=1)
     data: tuple[str, ...] = ()
     card: str | None = None
     leading_jets: int | None = Field(None, ge=1)
@@ -101,11 +111,18 @@ class Recipe(_Document):
     feature_drop: float = Field(0.0, ge=0, le=1)
     new_features: tuple[str, ...] = ()
     seed: int = Field(0, ge=0)
+    seeds: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _start_is_clear(self) -> Self:
         if (self.adapt == "scratch") != (self.weights is None):
-            raise ValueError(f"adapt {self.adapt!r} with weights {self.weights!r}: weights are for 'full' and 'probe' alone")
+            raise ValueError(f"adapt {self.adapt!r} with weights {self.weights!r}: weights are for all but 'scratch'")
+        if self.rank is not None and self.adapt != "lora":
+            raise ValueError(f"adapt {self.adapt!r} with rank {self.rank}: a rank is for 'lora' alone")
+        if self.adapt == "probe" and self.optimisation.layer_decay != 1:
+            raise ValueError("adapt 'probe' with a layer_decay: a probe trains no layer")
+        if self.adapt == "scratch" and (kept := [t.task for t in self.tasks if t.kept]):
+            raise ValueError(f"adapt 'scratch' with the head of {kept[0]!r} kept: there are no weights to keep it from")
         return self
 
     @property

@@ -7,7 +7,9 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from tests.toy import labelled_cloud
 
+from cloudchamber.data import store
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable
 
@@ -86,6 +88,23 @@ def test_the_chain_from_file_to_report(folder, monkeypatch):
     assert "1902.09914" in cloudchamber("cite", "tuned", cwd=folder).stdout
 
 
+def test_an_ensemble_by_lora_is_scored_calibrated_and_shown(folder):
+    tune = ["finetune", "xs", "jets.h5", "-t", "label", "--adapt", "lora", "--rank", "2", "--seeds", "2", "--steps", "6"]
+    assert "mean and spread of seed0, seed1" in cloudchamber(*tune, "-o", "both", cwd=folder).stdout
+    asked = ["--calibrate", "isotonic", "--conformal", "0.9", "--conformal", "0.68", "--reweight", "--domain", "--json"]
+    figures = json.loads(cloudchamber("evaluate", "both", "jets.h5", *asked, cwd=folder).stdout)
+    n = figures["n"]
+    assert n == len(ScoreTable.read(folder / "both" / "scores.parquet"))
+    for name in ("coverage_0.9", "coverage_0.68", "coverage_0.9_reweighted"):
+        assert figures[name] * n == pytest.approx(round(figures[name] * n), abs=1e-3)  # a share of the test events
+    assert figures["size_0.68"] <= figures["size_0.9"] <= 2
+    assert 0 < figures["effective_validation"] <= len(ScoreTable.read(folder / "both" / "validation.parquet"))
+    page = (folder / "both" / "report.html").read_text()
+    assert "Truth inside, of 90% asked" in page
+    assert "2 x LoRA on xs" in page
+    assert "2106.09685" in cloudchamber("cite", "both", cwd=folder).stdout
+
+
 def test_a_run_that_is_there_and_weights_that_are_not_stop_with_one_line(folder):
     result = cloudchamber("finetune", "no_such", "jets.h5", "-t", "label", "-o", "x", cwd=folder, code=2)
     assert result.stderr.strip().startswith("error: no_such")
@@ -96,3 +115,28 @@ def test_a_run_that_is_there_and_weights_that_are_not_stop_with_one_line(folder)
 def test_a_misspelt_target_names_the_nearest(folder):
     result = cloudchamber("finetune", "xs", "jets.h5", "-t", "is_signal", "-o", "y", "--adapt", "scratch", cwd=folder, code=2)
     assert "is_signal_new" in result.stderr
+
+
+OBJECTIVES = """
+name: toy
+data: [labelled]
+tasks: [{task: generate, target: label, options: {steps: 1}}, {task: segment, target: origin}]
+optimisation: {steps: 4, batch: 16, learning_rate: 0.002, validations: 2}
+"""
+
+
+def test_new_jets_are_generated_into_a_store_that_is_read_like_any_other(folder, monkeypatch):
+    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(folder / "cache"))
+    store.write(folder / "labelled", [labelled_cloud(120)])
+    (folder / "objectives.yaml").write_text(OBJECTIVES)
+    cloudchamber("pretrain", "objectives.yaml", "-o", "objectives", cwd=folder)
+    assert Run.open(folder / "objectives").summary["quality"].keys() == {"generate_label", "segment_origin"}
+    cloudchamber("generate", "objectives", "-n", "30", "--class", "wide", "--steps", "1", "-o", "made", cwd=folder)
+    made = store.Store.open(folder / "made")
+    assert len(made) == 30
+    assert made.schema.simulated
+    assert made.manifest.provenance["class"] == "wide"
+    assert made.manifest.classes["label"]["narrow"] == {"train": 0, "val": 0, "test": 0}
+    assert "30" in cloudchamber("inspect", "made", cwd=folder).stdout
+    again = cloudchamber("generate", "objectives", "-n", "30", "-o", "made", cwd=folder, code=2)
+    assert "is there already" in again.stderr

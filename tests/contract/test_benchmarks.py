@@ -202,3 +202,11 @@ def test_the_neutrino_benchmark_runs_without_real_files(tmp_path, monkeypatch):
     command = [sys.executable, str(FOLDER / "neutrino.py"), "--tiny", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     assert json.loads((tmp_path / "neutrino.json").read_text())["tiny"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adaptation", "calibration"])
+def test_script_without_peers_runs_and_writes_its_record(name, tmp_path):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]

@@ -60,6 +60,8 @@ def test_the_same_seed_gives_the_same_model_and_a_clone_is_unfitted(cloud, fitte
     assert twin.get_params() == fitted.get_params()
     with pytest.raises(NotFittedError):
         twin.predict(cloud)
+    with pytest.raises(NotFittedError):
+        twin.predict_set(cloud)
     assert np.array_equal(twin.fit(cloud, "label").predict_proba(cloud), fitted.predict_proba(cloud))
 
 
@@ -94,6 +96,24 @@ def test_a_regressor_learns_a_number_and_its_spread(cloud):
     residual = np.abs(model.predict(cloud) - cloud.labels["width"])
     assert np.median(residual) < 0.1
     assert (model.predict_spread(cloud) > 0).all()
+    new = toy_cloud(300, seed=11)
+    low, high = model.predict_interval(new, 0.8).T
+    assert_covered((low <= new.labels["width"]) & (new.labels["width"] <= high), 0.8, model)
+
+
+def assert_covered(inside, level, model):
+    """Within four binomial errors of the new events and of the validation events behind the threshold."""
+    error = np.sqrt(level * (1 - level) * (1 / len(inside) + 1 / len(model.validation_)))
+    assert inside.mean() == pytest.approx(level, abs=4 * error)
+
+
+def test_sets_hold_the_class_of_new_events_as_often_as_asked(fitted):
+    new = toy_cloud(300, seed=11)
+    inside = fitted.predict_set(new, 0.8)
+    assert inside.shape == (300, 2)
+    assert_covered(inside[np.arange(300), new.labels["label"]], 0.8, fitted)
+    assert fitted.score_table(new).embedding_NE.shape == (300, 192)
+    assert fitted.trained_ == fitted.network_.parameters_count
 
 
 def test_what_cannot_be_learned_is_said(cloud):
@@ -160,6 +180,7 @@ def test_a_saved_model_is_loaded_as_it_was(y, cloud, tmp_path):
     assert again.class_names_ == model.class_names_
     assert again.classes_.tolist() == model.classes_.tolist()
     assert np.array_equal(again.predict_proba(cloud), model.predict_proba(cloud))
+    assert np.array_equal(again.predict_set(cloud, 0.9), model.predict_set(cloud, 0.9))
     with pytest.raises(BadInput, match="is there already"):
         model.save(tmp_path / "model")
     with pytest.raises(BadWeights, match="which is a class"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.toy import toy_cloud
+from tests.toy import labelled_cloud, toy_cloud
 
 from cloudchamber import registry
 from cloudchamber.data.loader import Loader
@@ -16,8 +16,13 @@ from cloudchamber.train.network import new_network
 TARGETS = {True: "label", False: "width", None: None}
 
 
+OPTIONS = {"distil": {"teacher": "xs"}}
+
+
 def spec_of(name):
-    return TaskSpec(task=name, target=TARGETS[registry.get("tasks", name).classes])
+    kind = registry.get("tasks", name)
+    target = None if kind.optional else "origin" if kind.per_particle else TARGETS[kind.classes]
+    return TaskSpec(task=name, target=target, options=OPTIONS.get(name, {}))
 
 
 def training_of(data, steps=40):
@@ -27,7 +32,7 @@ def training_of(data, steps=40):
 
 @pytest.mark.parametrize("name", registry.entries("tasks"))
 def test_the_loss_falls_on_toy_data(name):
-    data = TrainingSet.from_cloud(toy_cloud(200))
+    data = TrainingSet.from_cloud(labelled_cloud(200))
     network = new_network("xs", data, [spec_of(name)], 128, torch.Generator().manual_seed(0))
     training = training_of(data)
     before = validation_losses(network, training)["loss"]
@@ -36,7 +41,7 @@ def test_the_loss_falls_on_toy_data(name):
 
 
 def test_several_tasks_share_one_pass_and_all_fall():
-    data = TrainingSet.from_cloud(toy_cloud(200))
+    data = TrainingSet.from_cloud(labelled_cloud(200))
     specs = [spec_of(n) for n in registry.entries("tasks")]
     network = new_network("xs", data, specs, 128, torch.Generator().manual_seed(0))
     training = training_of(data)

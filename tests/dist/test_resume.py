@@ -13,7 +13,7 @@ from cloudchamber.data import store
 from cloudchamber.errors import BadRun
 from cloudchamber.run import Run
 from cloudchamber.train import fit
-from tests.toy import toy_cloud
+from tests.toy import labelled_cloud
 
 RECIPE = """
 name: toy
@@ -29,13 +29,16 @@ seed: 4
 TASKS = {
     "classify": "[{task: classify, target: label}]",  # leaves the masked token without a gradient
     "classify and mask": "[{task: classify, target: label}, {task: mask, weight: 0.5}]",
+    "the rest": "[{task: segment, target: origin}, {task: generate, target: label}, {task: contrast, target: pair}, "
+    "{task: regress, target: width, options: {loss: quantile}}]",
+    "classify by LoRA": "[{task: classify, target: label}]\nweights: xs\nadapt: lora",
 }
 
 
 @pytest.fixture(params=["classify"])
 def recipe(request, tmp_path, monkeypatch):
     monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(tmp_path / "cache"))
-    store.write(tmp_path / "store", [toy_cloud(200)])
+    store.write(tmp_path / "store", [labelled_cloud(200)])
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.format(store=tmp_path / "store", checkpoints=5, tasks=TASKS[request.param]))
     return path

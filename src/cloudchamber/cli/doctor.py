@@ -15,6 +15,7 @@ _EXTRAS = {
     "sim": (("pythia8mc", "fastjet"), "simulate and demo; jets from whole events (convert --leading-jets)"),
     "blosc": (("hdf5plugin",), "reading HDF5 files that are compressed with blosc"),
     "cluster": (("distributed",), "work on a dask cluster (convert and simulate --cluster)"),
+    "onnx": (("onnx", "onnxruntime", "onnxscript"), "ONNX files of a model (export --onnx)"),
     "bench": (("omnilearned", "weaver-core"), "the benchmarks against other programs"),
 }
 _SHIPPED = "xs"  # the weights that every installation has

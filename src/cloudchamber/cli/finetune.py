@@ -18,8 +18,17 @@ class Adaptation(StrEnum):
     """What of the weights is trained."""
 
     full = "full"
+    lora = "lora"
     probe = "probe"
     scratch = "scratch"
+
+
+_PREFIX = {
+    Adaptation.full: "fine-tuned",
+    Adaptation.lora: "LoRA on",
+    Adaptation.probe: "probe on",
+    Adaptation.scratch: "scratch",
+}
 
 
 def finetune(  # typer reads the options in this order
@@ -27,9 +36,14 @@ def finetune(  # typer reads the options in this order
     data: Annotated[list[Path], typer.Argument(help="A store, or files of any known format.")],
     target: Annotated[str, typer.Option("-t", "--target", help="Label to learn; 'label' is the only class label.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The new run folder.")],
-    adapt: Annotated[Adaptation, typer.Option(help="Train all, the head alone, or from a random start.")] = Adaptation.full,
+    adapt: Annotated[
+        Adaptation, typer.Option(help="Train all, low-rank changes, the head alone, or from a random start.")
+    ] = Adaptation.full,
+    rank: Annotated[int | None, typer.Option(min=1, help="Rank of the changes of --adapt lora; 8 without it.")] = None,
+    layer_decay: Annotated[float, typer.Option(help="Factor on the rate from each block to the one before it.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Fixes the start and the order of events.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help=_STEPS)] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train so many networks as an ensemble: mean and spread.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Events per step.")] = 64,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate; from the size without it.")] = None,
     train_events: Annotated[int | None, typer.Option(min=1, help="Use only so many training events.")] = None,
@@ -42,9 +56,7 @@ def finetune(  # typer reads the options in this order
 ) -> None:
     """Adapt weights to labelled events; writes a run folder with model, test scores and report."""
     from cloudchamber import recipe as recipes
-    from cloudchamber.cli.progress import training_bar
-    from cloudchamber.publish.report import write_report
-    from cloudchamber.run import Run
+    from cloudchamber.cli.training import train_run
     from cloudchamber.train import fit
 
     recipe = recipes.make(
@@ -53,6 +65,7 @@ def finetune(  # typer reads the options in this order
             "size": weights if adapt is Adaptation.scratch else "xs",
             "weights": None if adapt is Adaptation.scratch else weights,
             "adapt": str(adapt),
+            "rank": rank,
             "data": tuple(str(p) for p in data),
             "card": None if card is None else str(card),
             "leading_jets": leading_jets,
@@ -60,23 +73,18 @@ def finetune(  # typer reads the options in this order
             "max_particles": max_particles,
             "new_features": tuple(new_feature or ()),
             "tasks": ({"task": "classify", "target": target},),
-            "optimisation": {"steps": steps, "batch": batch, "learning_rate": learning_rate},
+            "optimisation": {"steps": steps, "batch": batch, "learning_rate": learning_rate, "layer_decay": layer_decay},
             "seed": seed,
+            "seeds": seeds,
         }
     )
-    prefix = {Adaptation.full: "fine-tuned", Adaptation.probe: "probe on", Adaptation.scratch: "scratch"}[adapt]
-    arm = f"{prefix} {weights}"
-    with training_bar(arm) as on_record:
-        events = fit.open_data(recipe)
-        recipe = fit.with_suitable_task(recipe, events.schema)
-        if resume:
-            fitted = fit.resume(out, recipe, data=events, device=device, on_record=on_record)
-        else:
-            fitted = fit.fit_run(recipe, out, kind="finetune", arm=arm, data=events, device=device, on_record=on_record)
-    if fitted.report is not None:
-        typer.echo(str(fitted.report))
-    if without := Run.open(out).summary["without_target"]:
-        typer.echo(f"{without:,} events have no known {target!r} and were left out")
-    write_report([out], out / "report.html")
-    typer.echo(f"{out}: best validation loss {fitted.progress.best_loss:.4f} at step {fitted.progress.best_step}")
-    typer.echo(f"report: {out / 'report.html'}")
+    events = fit.open_data(recipe)
+    train_run(
+        fit.with_suitable_task(recipe, events.schema),
+        out,
+        "finetune",
+        arm=f"{_PREFIX[adapt]} {weights}",
+        data=events,
+        resume=resume,
+        device=device,
+    )

@@ -18,20 +18,13 @@ def pretrain(
 
     Pre-training, training from scratch and fine-tuning are the same loop: what differs is the recipe.
     """
-    from cloudchamber.cli.progress import training_bar
+    from cloudchamber.cli.training import train_run
     from cloudchamber.errors import BadRecipe
-    from cloudchamber.publish.report import write_report
     from cloudchamber.recipe import load
-    from cloudchamber.train import fit
+    from cloudchamber.run import Run
 
-    asked = None if recipe is None else load(recipe)
-    with training_bar("training" if asked is None else asked.name) as on_record:
-        if resume:
-            fitted = fit.resume(out, asked, device=device, on_record=on_record)
-        elif asked is None:
-            raise BadRecipe("no recipe is given. Name a YAML file, such as recipes/xs.yaml, or --resume a run.")
-        else:
-            fitted = fit.fit_run(asked, out, kind="pretrain", device=device, on_record=on_record)
-    write_report([out], out / "report.html", title=f"Training {fitted.recipe.name}")
-    typer.echo(f"{out}: best validation loss {fitted.progress.best_loss:.4f} at step {fitted.progress.best_step}")
-    typer.echo(f"weights: {out / 'model'}   report: {out / 'report.html'}")
+    if recipe is None and not resume:
+        raise BadRecipe("no recipe is given. Name a YAML file, such as recipes/xs.yaml, or --resume a run.")
+    asked = load(Run.open(out).path / "recipe.yaml" if recipe is None else recipe)
+    train_run(asked, out, "pretrain", title=f"Training {asked.name}", arm=None, data=None, resume=resume, device=device)
+    typer.echo(f"weights: {out / 'model' if asked.seeds == 1 else out}")

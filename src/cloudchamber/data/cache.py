@@ -98,7 +98,7 @@ def _parts(folder: Path) -> list[Part]:
     meta = json.loads((folder / "set.json").read_text())
     schema = Schema.model_validate(meta["schema"])
     records = record_type(len(meta["column_names"]), [np.dtype(t) for t in meta["targets"]])
-    columns = len(meta["particle_names"])
+    columns = len(meta["particle_names"]) + len(schema.particle_labels)
     parts = []
     for split in SPLITS:
         n, particles = meta["events"][split], meta["particles"][split]

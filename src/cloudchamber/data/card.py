@@ -47,6 +47,8 @@ class Source(_Document):
     missing: the number that the file writes where there is no value; it becomes NaN.
     only_if: another quantity of the same particles; where it is 0, this one becomes NaN (an impact parameter needs a charge).
     codes: for `pdg`, the file's own codes and the PDG codes that they stand for.
+    classes: of a particle quantity that is a label, to be learned and never shown to a model: the column holds their index,
+    or the codes in `values`, in the order of the classes; anything else that is negative or no such code is unknown.
     """
 
     column: str | None = None
@@ -57,6 +59,8 @@ class Source(_Document):
     missing: float | None = None
     only_if: str | None = None
     codes: dict[int, int] = {}
+    classes: tuple[str, ...] = ()
+    values: tuple[int, ...] = ()
     kind: Literal["number", "flag", "integer"] = "number"
     description: str = ""
 
@@ -73,6 +77,8 @@ class Source(_Document):
     def _one_origin(self) -> Self:
         if (self.column is None) == (self.value is None):
             raise ValueError("give either `column` or a constant `value`")
+        if self.values and len(self.values) != len(self.classes):
+            raise ValueError(f"`values` has {len(self.values)} entries, `classes` has {len(self.classes)}")
         return self
 
 
@@ -177,9 +183,14 @@ class Card(_Document):
         found: dict[str, Source] = {}
         for group in self.groups.values():
             for name, source in group.items():
-                if name not in (*KINEMATIC, PDG):
+                if name not in (*KINEMATIC, PDG) and not source.classes:
                     found.setdefault(name, source)
         return found
+
+    @property
+    def particle_labels(self) -> dict[str, Source]:
+        """Every particle quantity that is a label."""
+        return {n: s for group in self.groups.values() for n, s in group.items() if s.classes}
 
     @property
     def padding_name(self) -> str:
@@ -223,6 +234,10 @@ class Card(_Document):
                 raise ValueError(f"{place}.{name} has another unit or kind than {name} of the particles before it")
             if source.only_if is not None and (source.only_if not in group or name in KINEMATIC):
                 raise ValueError(f"{place}.{name}: only_if {source.only_if!r} must be another entry, and not for a momentum")
+            if source.classes and (name in (*KINEMATIC, PDG) or is_standard(name) or name in self.features):
+                raise ValueError(
+                    f"{place}.{name} is a label (it has classes), but other particles or files have it as a feature"
+                )
             if source.codes and name != PDG:
                 raise ValueError(f"{place}.{name}: codes are for {PDG} alone")
 

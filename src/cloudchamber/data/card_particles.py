@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cloudchamber.data.card import KINEMATIC, PDG, Card, Source, form
 from cloudchamber.data.pdg import charge_and_flags
 from cloudchamber.data.reader import single
-from cloudchamber.events import MOMENTUM, Schema
+from cloudchamber.events import Schema
 from cloudchamber.events.kinematics import momenta, momenta_from_rapidity
 from cloudchamber.units import to_internal
 
@@ -48,7 +48,7 @@ def one_after_the_other(
     own = card.features
     constant = {f.name for f in schema.features if f.kind == "flag" and f.name in own and own[f.name].column is None}
     particles = {}
-    for name in (*MOMENTUM, *schema.feature_names):
+    for name in schema.particle_names:
         absent = 0.0 if name in constant else np.nan
         parts = [kind[name] if name in kind else np.full(int(counts.sum()), absent) for counts, kind in kinds]
         particles[name] = single(np.concatenate(parts)[order])
@@ -56,10 +56,15 @@ def one_after_the_other(
 
 
 def in_our_units(values: NDArray[Any], source: Source) -> NDArray[np.float64]:
-    """The values in internal units, NaN where missing."""
+    """The values in internal units, or as the index of their class; NaN where missing."""
     values = values.astype(np.float64)
     if source.missing is not None:
         values[values == source.missing] = np.nan
+    if source.values:
+        codes = np.array(source.values)
+        return np.where(np.isin(values, codes), np.argmax(values[:, None] == codes, axis=1), np.nan)
+    if source.classes:
+        return np.where(values < 0, np.nan, values)
     return values * to_internal(source.unit)
 
 

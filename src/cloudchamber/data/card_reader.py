@@ -66,6 +66,9 @@ def _schema(card: Card) -> Schema:
             Label(name=n, classes=t.classes, unit=internal_unit(t.unit), description=t.description)
             for n, t in card.labels.items()
         ),
+        particle_labels=tuple(
+            Label(name=n, classes=s.classes, description=s.description) for n, s in card.particle_labels.items()
+        ),
         weight=card.weight,
         simulated=card.simulated,
         licence=card.licence,

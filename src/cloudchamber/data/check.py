@@ -79,7 +79,7 @@ def breaches(cloud: Cloud) -> Iterator[Breach]:
     """Everything that no cloud may have, one column and fault at a time.
 
     Momenta and weights are finite; energy is at least |p| within the tolerances above; features are not infinite
-    (NaN means missing); class labels are -1 or a class.
+    (NaN means missing); class labels are a class, or -1 (of particles NaN) where unknown.
     """
     p = {name: cloud.flat(name) for name in MOMENTUM}
     for name, values in p.items():
@@ -94,6 +94,10 @@ def breaches(cloud: Cloud) -> Iterator[Breach]:
     for name in cloud.schema.feature_names:
         yield from _breach(name, "infinite", np.isinf(cloud.flat(name)), "a finite number, or NaN if missing", True)
     schema = cloud.schema
+    for label in schema.particle_labels:
+        values, last = cloud.flat(label.name), len(label.classes) - 1
+        bad = ~(np.isnan(values) | ((values >= 0) & (values <= last) & (values == np.floor(values))))
+        yield from _breach(label.name, "no class", bad, f"a class from 0 to {last}, or NaN", True)
     for column in schema.columns:
         yield from _breach(column.name, "infinite", np.isinf(cloud.events[column.name]), "a finite number", False)
     if schema.weight:

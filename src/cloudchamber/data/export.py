@@ -38,9 +38,7 @@ def export(
     def clouds() -> Iterator[Cloud]:
         done = 0
         for cloud in source.iter_shards():
-            yield Cloud(
-                cloud.particles[[*MOMENTUM, *schema.feature_names]], {n: cloud.events[n] for n in schema.event_names}, schema
-            )
+            yield Cloud(cloud.particles[[*schema.particle_names]], {n: cloud.events[n] for n in schema.event_names}, schema)
             done += len(cloud)
             if progress is not None:
                 progress(done, len(source))
@@ -59,8 +57,9 @@ def formats() -> dict[str, Reader]:
 
 def _without(schema: Schema, drop: Sequence[str]) -> Schema:
     """The schema without some features and event columns. BadInput if one of them is not there."""
-    known = (*schema.feature_names, *schema.event_names)
+    known = (*schema.particle_names[len(MOMENTUM) :], *schema.event_names)
     if unknown := [name for name in drop if name not in known]:
         raise BadInput(f"{schema.dataset!r} has no column {unknown[0]!r} to leave out. Nearest: {nearest(unknown[0], known)}.")
-    kept = {kind: tuple(c for c in getattr(schema, kind) if c.name not in drop) for kind in ("features", "columns", "labels")}
+    kinds = ("features", "columns", "labels", "particle_labels")
+    kept = {kind: tuple(c for c in getattr(schema, kind) if c.name not in drop) for kind in kinds}
     return schema.model_copy(update={**kept, "weight": None if schema.weight in drop else schema.weight})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -62,11 +62,13 @@ class Loader:
         return take(rows, shuffle.at(int(positions[0]), int(positions[-1]) + 1))
 
 
-def micro_batches(data: TrainingSet, rows: NDArray[np.int64], max_tokens: int) -> Iterator[Batch]:
+def micro_batches(
+    data: TrainingSet, rows: NDArray[np.int64], max_tokens: int, partners_N: NDArray[np.int64] | None = None
+) -> Iterator[Batch]:
     """The events `rows`, sorted by length and cut into padded batches of at most `max_tokens` tokens each.
 
     Every event is in exactly one batch, alone if it is longer than the budget. Sorting is what removes the padding:
-    summed over a step the gradient is the same as without it.
+    summed over a step the gradient is the same as without it. partners_N: the partner of every event, if batches carry them.
     """
     counts = data[rows].counts
     order = np.argsort(counts, kind="stable")
@@ -77,20 +79,25 @@ def micro_batches(data: TrainingSet, rows: NDArray[np.int64], max_tokens: int) -
         window = counts[start : start + max_tokens]  # at least one token each
         tokens = window * np.arange(1, len(window) + 1)
         size = max(int(np.searchsorted(tokens, max_tokens, side="right")), 1)
-        yield make_batch(data, rows[start : start + size])
+        batch = make_batch(data, rows[start : start + size])
+        yield batch if partners_N is None else replace(batch, partner=make_batch(data, partners_N[batch.index_B]))
         start += size
 
 
 def make_batch(data: TrainingSet, rows: NDArray[np.int64], width: int | None = None) -> Batch:
     """The events `rows` as one padded batch, in the order given. width: slots per event; the largest count without it."""
     chosen = data[rows]
-    particles_BPF = chosen.particles(width)
+    all_BPF, inputs = chosen.particles(width), len(data.particle_names)  # labels come after the inputs
+    mask_BP = np.arange(all_BPF.shape[1]) < chosen.counts[:, None]
+    targets = {name: chosen.target(name) for name in data.schema.label_names}
+    for values_BP, name in zip(np.moveaxis(all_BPF[..., inputs:], -1, 0), data.schema.particle_label_names, strict=True):
+        targets[name] = np.where(mask_BP & np.isfinite(values_BP), values_BP, -1).astype(np.int64)
     return Batch(
-        particles_BPF=particles_BPF,
+        particles_BPF=all_BPF[..., :inputs],
         columns_BG=chosen.columns,
-        mask_BP=np.arange(particles_BPF.shape[1]) < chosen.counts[:, None],
+        mask_BP=mask_BP,
         weight_B=chosen.weights,
-        targets={name: chosen.target(name) for name in data.schema.label_names},
+        targets=targets,
         index_B=rows,
     )
 

@@ -176,7 +176,9 @@ def need_exactly(schema: Schema, reader: str, features: Collection[str], columns
         raise BadSchema(f"{schema.dataset!r} cannot be written as {reader}, which holds jets: its frame is {schema.frame!r}")
     held = {*columns, schema.resolve("label")}
     missing = [n for n in features if n not in schema.feature_names] + [n for n in columns if n not in schema.event_names]
-    extra = [n for n in schema.feature_names if n not in features] + [n for n in schema.event_names if n not in held]
+    extra = [n for n in (*schema.feature_names, *schema.particle_label_names) if n not in features] + [
+        n for n in schema.event_names if n not in held
+    ]
     problems = [f"it lacks {', '.join(missing)}"] if missing else []
     problems += [f"the format has no place for {', '.join(extra)} (to leave columns out: drop= or --drop)"] if extra else []
     if problems:

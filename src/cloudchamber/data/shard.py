@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from cloudchamber.data.containers.parquet import Parquet, one_chunk
 from cloudchamber.errors import BadFile, BadSchema
-from cloudchamber.events import MOMENTUM, Cloud, Schema
+from cloudchamber.events import Cloud, Schema
 
 METADATA_KEY = b"cloudchamber"
 ROW_GROUP_EVENTS = 10_000
@@ -51,7 +51,7 @@ def shard_schema(file: Parquet) -> Schema:
 
 def read_rows(file: Parquet, start: int, stop: int, schema: Schema) -> Cloud:
     """Events start to stop of an open shard."""
-    keys = (*(_PREFIX + n for n in (*MOMENTUM, *schema.feature_names)), *schema.event_names)
+    keys = (*(_PREFIX + n for n in schema.particle_names), *schema.event_names)
     file.need(keys, "store")
     with file.guarded():
         return _cloud(file.table(keys, start, stop), schema)
@@ -77,7 +77,7 @@ def read_ids(file: Parquet, start: int, stop: int) -> NDArray[np.uint64]:
 def _table(cloud: Cloud, ids: NDArray[np.uint64]) -> pa.Table:
     offsets = pa.array(np.concatenate([[0], np.cumsum(cloud.counts)]).astype(np.int32))
     columns: dict[str, Any] = {_ID: pa.array(ids)}
-    for name in (*MOMENTUM, *cloud.schema.feature_names):
+    for name in cloud.schema.particle_names:
         values = pa.array(np.ascontiguousarray(cloud.flat(name), dtype=np.float32))
         columns[_PREFIX + name] = pa.ListArray.from_arrays(offsets, values)
     for name in cloud.schema.event_names:
@@ -89,7 +89,7 @@ def _table(cloud: Cloud, ids: NDArray[np.uint64]) -> pa.Table:
 
 def _cloud(table: pa.Table, schema: Schema) -> Cloud:
     table = table.combine_chunks()
-    lists = {n: one_chunk(table[_PREFIX + n]) for n in (*MOMENTUM, *schema.feature_names)}
+    lists = {n: one_chunk(table[_PREFIX + n]) for n in schema.particle_names}
     counts = np.diff(lists["px"].offsets.to_numpy())
     particles = {n: a.flatten().to_numpy(zero_copy_only=False) for n, a in lists.items()}
     events = {n: one_chunk(table[n]).to_numpy(zero_copy_only=False) for n in schema.event_names}

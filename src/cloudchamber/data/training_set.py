@@ -25,7 +25,8 @@ _CHUNK = 1 << 18  # events whose numbers are in memory at once while a whole set
 class Part:
     """Some events of one schema.
 
-    particles_TF: float32 (T, F), columns `particle_names`, first kinematics.GEOMETRY. events_N: structured, one record
+    particles_TF: float32 (T, F), columns `particle_names`, first kinematics.GEOMETRY, then the schema's particle labels,
+    which are no inputs and therefore not in `particle_names`. events_N: structured, one record
     per event: start (row of its first particle), count, weight, event_id, columns (G,), target-0, target-1, ... in the
     order of the schema's labels. split: "train", "val" or "test" if all events are of it. identity: names the content.
     """
@@ -44,8 +45,12 @@ class Part:
 
         Derived features are those of the whole event: the cut removes tokens, it does not move the axis.
         """
-        features = particle_features(cloud)
-        extra = Schema.model_validate({**cloud.schema.model_dump(), "features": [{"name": n} for n in features]})
+        inputs = particle_features(cloud)
+        assert not set(inputs) & set(cloud.schema.particle_label_names), "a label is never an input"
+        features = inputs | {n: np.asarray(cloud.flat(n), dtype=np.float32) for n in cloud.schema.particle_label_names}
+        extra = Schema.model_validate(
+            {**cloud.schema.model_dump(), "features": [{"name": n} for n in features], "particle_labels": ()}
+        )
         momentum = {name: cloud.flat(name) for name in ("px", "py", "pz", "energy")}
         kept = leading(Cloud.from_flat(cloud.counts, momentum | features, cloud.events, extra), max_particles)
         columns = event_features(cloud)
@@ -59,7 +64,12 @@ class Part:
         for i, values in enumerate(targets):
             events_N[f"target-{i}"] = values
         particles_TF = np.stack([kept.flat(n) for n in features], axis=1)
-        return cls(cloud.schema, tuple(features), tuple(columns), particles_TF, events_N)
+        return cls(cloud.schema, tuple(inputs), tuple(columns), particles_TF, events_N)
+
+    @property
+    def columns_of_particles(self) -> tuple[str, ...]:
+        """The columns of particles_TF."""
+        return (*self.particle_names, *self.schema.particle_label_names)
 
     def __len__(self) -> int:
         return len(self.events_N)
@@ -88,6 +98,9 @@ class TrainingSet:
         self.particle_names = _union(p.particle_names for p in kinds.values())
         self.column_names = _union(p.column_names for p in kinds.values())
         self.schema = _joined([p.schema for p in kinds.values()])
+        self.columns_of_particles = (*self.particle_names, *self.schema.particle_label_names)
+        if both := set(self.particle_names) & set(self.schema.particle_label_names):
+            raise BadSchema(f"{self.schema.dataset!r}: {both.pop()!r} is a label of particles in one part, an input in another")
         self._views = [_View.of(p, self) for p in kinds.values()]
         self._view_of_part = np.array([list(kinds).index(id(p.schema)) for p in self.parts])
 
@@ -204,14 +217,14 @@ class Chosen:
         return values >= 0 if self.data.schema.label(name).classes else np.isfinite(values)
 
     def particles(self, width: int | None = None) -> NDArray[np.float32]:
-        """(B, P, F) padded particles. P: `width`, or the largest count, at least 1.
+        """(B, P, F) padded particles, inputs then labels. P: `width`, or the largest count, at least 1.
 
         Padding is 0; a feature that an event's part lacks is NaN in its particles.
         """
         longest = int(self.counts.max(initial=0))
         width = max(longest, 1) if width is None else width
         assert longest <= width
-        slots_SF = np.zeros((self.size * width, len(self.data.particle_names)), dtype=np.float32)
+        slots_SF = np.zeros((self.size * width, len(self.data.columns_of_particles)), dtype=np.float32)
         for piece in self.pieces:
             columns = piece.view.particle_columns
             # One contiguous copy per event beats one gather of rows: the particles of an event lie side by side.
@@ -255,10 +268,10 @@ class _View:
                 index = np.array([*places, -1])
             field = f"target-{own.index(label.name)}" if label.name in own else ""
             targets[label.name] = (field, index, -1 if label.classes else np.nan)
-        same = part.particle_names == data.particle_names
+        same = part.columns_of_particles == data.columns_of_particles
         same_columns = part.column_names == data.column_names
         return cls(
-            particle_columns=None if same else [data.particle_names.index(n) for n in part.particle_names],
+            particle_columns=None if same else [data.columns_of_particles.index(n) for n in part.columns_of_particles],
             column_places=None if same_columns else [data.column_names.index(n) for n in part.column_names],
             width=len(data.column_names),
             targets=targets,
@@ -289,7 +302,11 @@ def _joined(schemas: Sequence[Schema]) -> Schema:
     if len(schemas) == 1:
         return first
     labels: dict[str, Label] = {}
+    of_particles: dict[str, Label] = {}
     for schema in schemas:
+        for label in schema.particle_labels:
+            if of_particles.setdefault(label.name, label).classes != label.classes:
+                raise BadSchema(f"particle label {label.name!r} of {schema.dataset!r} has other classes than before")
         for label in schema.labels:
             known = labels.setdefault(label.name, label)
             if bool(known.classes) != bool(label.classes) or known.unit != label.unit:
@@ -303,6 +320,7 @@ def _joined(schemas: Sequence[Schema]) -> Schema:
             "features": tuple({f.name: f for s in reversed(schemas) for f in reversed(s.features)}.values())[::-1],
             "columns": tuple({c.name: c for s in reversed(schemas) for c in reversed(s.columns)}.values())[::-1],
             "labels": tuple(labels.values()),
+            "particle_labels": tuple(of_particles.values()),
             "simulated": origins.pop() if len(origins) == 1 else None,
             "licence": " + ".join(_union([[s.licence] for s in schemas])),
             "citation": _union(s.citation for s in schemas),

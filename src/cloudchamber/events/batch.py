@@ -18,7 +18,9 @@ class Batch:
 
     particles_BPF: float32, columns named by the training set; the first three are kinematics.GEOMETRY. NaN where a
     particle lacks a feature. columns_BG: float32 event columns, NaN where unknown. mask_BP: True for real particles;
-    particles_BPF is 0 elsewhere. targets: one (B,) array per target. index_B: row in the training set.
+    particles_BPF is 0 elsewhere. targets: one (B,) array per target; of particles (B, P) class indices, -1 where
+    unknown or padding. index_B: row in the training set. partner: for each event another one that is a view of the
+    same, or itself if it has none; None where no task asks for it.
     """
 
     particles_BPF: NDArray[np.float32]
@@ -27,6 +29,7 @@ class Batch:
     weight_B: NDArray[np.float32]
     targets: Mapping[str, NDArray[Any]]
     index_B: NDArray[np.int64]
+    partner: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.mask_BP)

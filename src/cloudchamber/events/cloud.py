@@ -41,7 +41,7 @@ class Labels(Mapping[str, "NDArray[Any]"]):
 class Cloud:
     """Events as clouds of particles.
 
-    particles: awkward array N * var * {px, py, pz, energy [GeV], features of the schema}, all float32 or float64.
+    particles: awkward array N * var * {px, py, pz, energy [GeV], features and labels of the schema}, all float32 or float64.
     events: one array of length N per event column of the schema (columns, labels, weight).
     Padding does not exist here: an event has as many particles as it has, possibly none.
 
@@ -53,7 +53,7 @@ class Cloud:
     schema: Schema
 
     def __post_init__(self) -> None:
-        _check_names("particle", set(self.particles.fields), set(MOMENTUM) | set(self.schema.feature_names))
+        _check_names("particle", set(self.particles.fields), set(self.schema.particle_names))
         _check_names("event", set(self.events), set(self.schema.event_names))
         for name, column in self.events.items():
             if len(column) != len(self.particles):
@@ -125,6 +125,7 @@ class Cloud:
             f"  particle: {', '.join(MOMENTUM)} [GeV]{_listing(s.features)}",
         ]
         lines += [f"  event:   {_listing(s.columns)[1:]}"] if s.columns else []
+        lines += [f"  particle label: {lb.name} ({', '.join(lb.classes)})" for lb in s.particle_labels]
         told = [f" ({', '.join(lb.classes)})" if lb.classes else _unit(lb) for lb in s.labels]
         lines += [f"  label:    {lb.name}{text}" for lb, text in zip(s.labels, told, strict=True)]
         return "\n".join(lines) + ">"

@@ -27,18 +27,24 @@ _NEVER = -1e9  # attention logit of padding; finite, so that an empty event give
 
 @dataclass(frozen=True)
 class Inputs:
-    """A batch on the model's device. masked_BP: particles hidden by the masked objective, or None."""
+    """A batch on the model's device. masked_BP: particles hidden by the masked objective, or None.
+
+    condition_BE: added to every token of an event, or None. seed: of what a loss draws at random.
+    """
 
     particles_BPF: Tensor
     columns_BG: Tensor
     mask_BP: Tensor
     masked_BP: Tensor | None = None
+    condition_BE: Tensor | None = None
+    seed: int = 0
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> Inputs:
         """Move a batch to a device."""
         arrays = (batch.particles_BPF, batch.columns_BG, batch.mask_BP)
-        return cls(*(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays))
+        particles_BPF, columns_BG, mask_BP = (torch.from_numpy(a).to(device, non_blocking=True) for a in arrays)
+        return cls(particles_BPF, columns_BG, mask_BP)
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class Backbone(nn.Module):
         x_BPE, log_pt_BP = self._tokens(inputs)
         register_BE = self.column_out(F.gelu(self.column(inputs.columns_BG) + self.column_bias))
         x_BTE = torch.cat([register_BE[:, None], x_BPE], dim=1)
+        if inputs.condition_BE is not None:
+            x_BTE = x_BTE + inputs.condition_BE[:, None]
         pair_HBTT = self.pair(inputs.particles_BPF[..., :2], log_pt_BP, inputs.mask_BP)
         log_pt_BT = F.pad(log_pt_BP * inputs.mask_BP, (1, 0))
         for block in self.blocks:

@@ -84,12 +84,18 @@ class NamedFeatures(nn.Module):
         self.weight = nn.Parameter(torch.randn(len(self.norms), width) / max(len(self.norms), 1) ** 0.5)
         self.added_weight = nn.Parameter(torch.zeros(len(self.added), width))
         self._bound: tuple[str, ...] = ()
+        self._has_tanh: dict[str, bool] = {}  # by group; asked of the tensor it would be no constant of an exported graph
         self.trained: tuple[str, ...] = ()  # the features of the data that the module was last trained on
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every feature that the module knows."""
         return (*self.norms, *self.added)
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The data columns that are read, in their order."""
+        return self._bound
 
     def match(self, data_names: Sequence[str], allowed: Sequence[str] = ()) -> Match:
         """Compare with the features of some data.
@@ -140,13 +146,13 @@ class NamedFeatures(nn.Module):
                 self.register_buffer(f"_{group}_{key}", values, persistent=False)
             flags = torch.tensor([n.transform == "tanh" for n in chosen], dtype=torch.bool)
             self.register_buffer(f"_{group}_tanh", flags, persistent=False)
+            self._has_tanh[group] = any(n.transform == "tanh" for n in chosen)
 
     def normalised(self, x_BPF: Tensor, group: str = "first") -> tuple[Tensor, Tensor]:
         """The bound columns of one group at order 1 with NaN as 0, and which of them were there (not NaN)."""
         x = x_BPF[..., self._of(group, "columns")] if self._of(group, "columns").numel() != x_BPF.shape[-1] else x_BPF
-        flags = self._of(group, "tanh")
-        if bool(flags.any()):
-            x = torch.where(flags, torch.tanh(x), x)
+        if self._has_tanh[group]:
+            x = torch.where(self._of(group, "tanh"), torch.tanh(x), x)
         x = (x - self._of(group, "centre")) * self._of(group, "scale")
         present = ~torch.isnan(x)
         return torch.nan_to_num(x, nan=0.0).clamp(-_CLIP, _CLIP), present

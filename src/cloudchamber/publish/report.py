@@ -18,6 +18,7 @@ from cloudchamber.publish.headline import Table
 from cloudchamber.publish.opening import Fact
 from cloudchamber.publish.residuals import residual_plots
 from cloudchamber.publish.runs import Arm, absent_classes, read_arms, reference, same_events
+from cloudchamber.publish.uncertainty import uncertainty_table
 from cloudchamber.run import atomic, write_json
 
 
@@ -45,6 +46,8 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str
     sections = [results] if results else []
     sections += _learning(arms)
     sections += _shapes(scored) if scored else []
+    if uncertain := uncertainty_table(scored):
+        sections.append(Section("Uncertainty", tables=(uncertain,)))
     if data is not None and len(data):
         sections.append(Section("Event displays", figures=(event_displays(data, _label(arms, data)),)))
     sections.append(Section("Time and cost", tables=(_cost(arms),)))
@@ -96,14 +99,25 @@ def _label(arms: Sequence[Arm], data: Cloud) -> str | None:
 
 
 def _cost(arms: Sequence[Arm]) -> Table:
-    columns = ("Arm", "Runs", "Parameters", "Training events", "Batch", "Steps", "Events seen", "Wall time [s]", "Events / s")
+    columns = (
+        "Arm",
+        "Runs",
+        "Parameters",
+        "Trained",
+        "Training events",
+        "Batch",
+        "Steps",
+        "Events seen",
+        "Wall time [s]",
+        "Events / s",
+    )
     rows = []
     for arm in arms:
         runs = [r.summary for r in arm.runs]
         s, wall = runs[0], [r.wall_s for r in runs if r.wall_s]
         seconds = sum(wall) / len(wall) if wall else None
         rate = s.jets_seen / seconds if s.jets_seen and seconds else None
-        counts = (s.parameters, s.train_jets, s.batch, s.steps, s.jets_seen)
+        counts = (s.parameters, s.trained, s.train_jets, s.batch, s.steps, s.jets_seen)
         rows.append((arm.name, str(len(runs)), *map(_count, counts), f"{seconds:.1f}" if seconds else "", _count(rate)))
     machine = arms[0].runs[0].environment
     where = (

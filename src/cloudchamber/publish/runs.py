@@ -49,6 +49,7 @@ class Summary(BaseModel):
     adapt: str | None = None
     weights: str | None = None
     parameters: int | None = None
+    trained: int | None = None
     steps: int | None = None
     best_step: int | None = None
     batch: int | None = None
@@ -74,6 +75,7 @@ class RunRecord:
     summary: Summary
     metrics: tuple[dict[str, Any], ...]
     scores: ScoreTable | None
+    validation: ScoreTable | None
     recipe: str
     environment: dict[str, Any]
 
@@ -123,6 +125,12 @@ class Arm:
         """The score tables of the runs that have one, events of unknown truth left out."""
         return tuple(r.scores.known() for r in self.runs if r.scores is not None)
 
+    @property
+    def validations(self) -> tuple[ScoreTable, ...]:
+        """The validation tables beside `tables`; none unless every run has both."""
+        found = tuple(r.validation for r in self.runs if r.validation is not None and r.scores is not None)
+        return found if len(found) == len(self.runs) else ()
+
 
 def read_arms(paths: Sequence[Path]) -> tuple[Arm, ...]:
     """The runs in `paths`, grouped into arms by name and settings, in the order of their first appearance.
@@ -149,7 +157,7 @@ def read_run(path: Path) -> RunRecord:
     run = Run.open(path)
     if not run.done:
         raise BadRun(f"{path}: the run is not complete (it has no done.json). Resume it first: run its command again.")
-    scores = path / "scores.parquet"
+    scores, validation = path / "scores.parquet", path / "validation.parquet"
     recipe = path / "recipe.yaml"
     environment = path / "environment.json"
     return RunRecord(
@@ -158,6 +166,7 @@ def read_run(path: Path) -> RunRecord:
         summary=_document(Summary, path / "summary.json", run.summary),
         metrics=tuple(run.metrics()),
         scores=ScoreTable.read(scores) if scores.is_file() else None,
+        validation=ScoreTable.read(validation) if validation.is_file() else None,
         recipe=recipe.read_text() if recipe.is_file() else "",
         environment=read_json(environment) if environment.is_file() else {},
     )

@@ -2,12 +2,13 @@
 
 Columns: `event_id` (uint64), `fold` (int8), `weight` (float32), the truth under the target's own name (int64 class
 index, -1 unknown; or float, NaN unknown), then `score_<class>` (float32 probabilities) or `pred_<target>` (float32),
-and `embedding` (list of float32) if there is one. The file metadata hold, under `cloudchamber`, a JSON object
-{version, target, classes, unit, folds, weights_sha256, run}; folds are the names of 0, 1, 2 and are not read. Further
-columns are allowed and not read.
+the latter with `q<level>_<target>` (float32, such as q0.16_mass) for quantiles; and, if there are any, `spread_<class>` or
+`spread_<target>` (float32: how uncertain that score is) and `embedding` (list of float32). The file metadata hold, under
+`cloudchamber`, a JSON object {version, target, classes, unit, levels, folds, weights_sha256, run}; folds are the names of
+0, 1, 2 and are not read. Further columns are allowed and not read.
 """
 
-# N events, C classes, E embedding
+# N events, C classes, Q quantiles, E embedding
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class ScoreTable:
     """Scores of events, checked when made; BadInput if anything is inconsistent.
 
     truth: (N,) class index or number. scores_NC: (N, C) probabilities in the order of `classes`; for a number
-    (`classes` empty) (N, 1), the prediction in `unit`.
+    (`classes` empty) (N, 1), the prediction in `unit`. spread_NC: one standard deviation of each score, if it is known.
+    quantiles_NQ: of the prediction, at the rising `levels`.
     """
 
     target: str
@@ -47,9 +49,12 @@ class ScoreTable:
     fold: NDArray[np.int8]
     weight: NDArray[np.float32]
     embedding_NE: NDArray[np.float32] | None = None
+    spread_NC: NDArray[np.float32] | None = None
     unit: str = "1"
     weights_sha256: str = ""
     run: str = ""
+    levels: tuple[float, ...] = ()
+    quantiles_NQ: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -62,29 +67,56 @@ class ScoreTable:
         """The names of the score columns in the file."""
         return tuple(f"score_{c}" for c in self.classes) or (f"pred_{self.target}",)
 
+    @property
+    def quantile_columns(self) -> tuple[str, ...]:
+        """The names of the quantile columns in the file."""
+        return tuple(f"q{level:g}_{self.target}" for level in self.levels)
+
+    @property
+    def spread_columns(self) -> tuple[str, ...]:
+        """The names that columns of spreads have in the file."""
+        return tuple(f"spread_{c}" for c in self.classes or (self.target,))
+
     def known(self) -> ScoreTable:
         """The events whose truth is known."""
-        return self._kept(self.truth >= 0 if self.classes else np.isfinite(self.truth))
+        return self.where(self.is_known)
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """(N,) whether the truth is known."""
+        return np.asarray(self.truth >= 0 if self.classes else np.isfinite(self.truth))
 
     def of_fold(self, fold: int) -> ScoreTable:
         """The events of one fold."""
-        return self._kept(self.fold == fold)
+        return self.where(self.fold == fold)
 
-    def _kept(self, keep: NDArray[np.bool_]) -> ScoreTable:
+    def require_like(self, other: ScoreTable) -> None:
+        """Raise BadInput unless the scores are of the same target and classes as those of another table."""
+        own, expected = (f"{t.target!r} ({', '.join(t.classes) or t.unit})" for t in (self, other))
+        if own != expected:
+            raise BadInput(f"the score tables do not belong together: one has scores of {own}, the other of {expected}")
+
+    def where(self, keep: NDArray[np.bool_]) -> ScoreTable:
+        """Some of the events."""
         rows = {n: getattr(self, n)[keep] for n in ("event_id", "truth", "scores_NC", "fold", "weight")}
-        return replace(self, **rows, embedding_NE=None if self.embedding_NE is None else self.embedding_NE[keep])
+        rows |= {n: v[keep] for n in ("embedding_NE", "spread_NC", "quantiles_NQ") if (v := getattr(self, n)) is not None}
+        return replace(self, **rows)
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet, atomically."""
         columns: dict[str, Any] = {"event_id": self.event_id, "fold": self.fold, "weight": self.weight, self.target: self.truth}
         columns |= {name: self.scores_NC[:, i] for i, name in enumerate(self.score_columns)}
+        if self.quantiles_NQ is not None:
+            columns |= dict(zip(self.quantile_columns, self.quantiles_NQ.T, strict=True))
+        if self.spread_NC is not None:
+            columns |= {name: self.spread_NC[:, i] for i, name in enumerate(self.spread_columns)}
         if self.embedding_NE is not None:
             width = self.embedding_NE.shape[1]
             offsets = np.arange(len(self) + 1, dtype=np.int64) * width
             columns["embedding"] = pa.LargeListArray.from_arrays(offsets, np.ravel(self.embedding_NE)).cast(
                 pa.list_(pa.float32())
             )
-        meta = {n: getattr(self, n) for n in ("target", "classes", "unit", "weights_sha256", "run")}
+        meta = {n: getattr(self, n) for n in ("target", "classes", "unit", "levels", "weights_sha256", "run")}
         table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps({"version": VERSION, "folds": FOLDS, **meta})})
         with atomic(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
@@ -99,7 +131,11 @@ class ScoreTable:
         table, meta = _open(path)
         target, classes = str(meta["target"]), tuple(meta.get("classes") or ())
         names = [f"score_{c}" for c in classes] or [f"pred_{target}"]
+        levels = tuple(float(level) for level in meta.get("levels") or ())
+        quantiles = [_column(path, table, f"q{level:g}_{target}", np.float32) for level in levels]
         embedding = _list_column(path, table) if "embedding" in table.column_names else None
+        spreads = [f"spread_{c}" for c in classes or (target,)]
+        has_spread = set(spreads) <= set(table.column_names)
         try:
             return cls(
                 target=target,
@@ -110,6 +146,9 @@ class ScoreTable:
                 fold=_column(path, table, "fold", np.int8),
                 weight=_column(path, table, "weight", np.float32),
                 embedding_NE=embedding,
+                levels=levels,
+                quantiles_NQ=np.stack(quantiles, axis=1) if levels else None,
+                spread_NC=np.stack([_column(path, table, n, np.float32) for n in spreads], axis=1) if has_spread else None,
                 **{n: str(meta.get(n, default)) for n, default in (("unit", "1"), ("weights_sha256", ""), ("run", ""))},
             )
         except BadInput as error:
@@ -122,11 +161,17 @@ def _check(table: ScoreTable) -> None:
         raise BadInput(f"a target cannot be called {table.target!r}: a score table has its own column of that name")
     if table.scores_NC.shape != expected:
         raise BadInput(f"the score table needs scores of shape {expected} (events, classes), got {table.scores_NC.shape}")
-    for name in ("truth", "fold", "weight", "embedding_NE"):
+    if table.spread_NC is not None and (table.spread_NC.shape != expected or not (table.spread_NC >= 0).all()):
+        raise BadInput(f"spreads must be numbers >= 0 of shape {expected}, one for each score")
+    for name in ("truth", "fold", "weight", "embedding_NE", "quantiles_NQ"):
         column = getattr(table, name)
         if column is not None and len(column) != n:
             raise BadInput(f"{name} has {len(column)} rows, event_id has {n}")
-    for name, column in (("weight", table.weight), *zip(table.score_columns, table.scores_NC.T, strict=True)):
+    quantiles_NQ = np.empty((n, 0)) if table.quantiles_NQ is None else table.quantiles_NQ
+    if quantiles_NQ.shape[1] != len(table.levels) or (np.diff(quantiles_NQ, axis=1) < 0).any():
+        raise BadInput(f"quantiles must be one column for each of the levels {table.levels}, rising in every row")
+    names = ("weight", *table.score_columns, *table.quantile_columns)
+    for name, column in zip(names, (table.weight, *table.scores_NC.T, *quantiles_NQ.T), strict=True):
         bad = np.flatnonzero(~np.isfinite(column))
         if len(bad):
             raise BadInput(f"column {name!r} has {len(bad)} values that are not finite, the first in row {bad[0]}")

@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from cloudchamber.data.order import Selection
+from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe, nearest
 from cloudchamber.events import Batch, Label
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
@@ -29,7 +33,14 @@ _Options = TypeVar("_Options", bound=TaskOptions)
 
 
 class Task(nn.Module, ABC):
-    """One objective of a training: a head and its loss. spec: as in the recipe. label: the target's meaning."""
+    """One objective of a training: a head and its loss. spec: as in the recipe. label: the target's meaning.
+
+    predicts: whether `predict` gives scores of events, for a score table. pairs: whether its label is a number that events
+    share which are views of the same, so that batches must carry each event's partner.
+    """
+
+    predicts: ClassVar[bool] = False
+    pairs: bool = False
 
     def __init__(self, spec: TaskSpec, label: Label | None):
         super().__init__()
@@ -40,6 +51,12 @@ class Task(nn.Module, ABC):
     def key(self) -> str:
         """Name in metrics and checkpoints: the task, with its target if it has one."""
         return f"{self.spec.task}_{self.spec.target}" if self.spec.target else self.spec.task
+
+    def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:
+        """Look at the training events `rows` before the first step; the default needs none.
+
+        load: a network with its heads, from the name of its weights.
+        """
 
     def corrupt(self, inputs: Inputs, generator: torch.Generator) -> Inputs:  # noqa: ARG002
         """Change what the model sees in training; the default leaves it."""
@@ -60,17 +77,28 @@ class Task(nn.Module, ABC):
         """(B, C) scores of each event, or None for a task that has none."""
         return None
 
+    def answers(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
+        """What `figures` needs of each event (or particle), first axis; nothing for a task without figures."""
+        return {}
+
+    def figures(self, answers: Mapping[str, NDArray[Any]]) -> dict[str, float]:  # noqa: ARG002
+        """Figures of quality from the answers of many events."""
+        return {}
+
 
 @dataclass(frozen=True)
 class TaskKind:
     """Entry of the registry. make: builds the head.
 
-    classes: whether its label has classes (True), is a number (False), or is absent (None).
+    classes: whether its label has classes (True), is a number (False), or is absent (None). optional: whether it can do
+    without a label. per_particle: whether the label is one of particles.
     """
 
     name: str
     make: Callable[[TaskSpec, Label | None, Backbone], Task]
     classes: bool | None
+    optional: bool = False
+    per_particle: bool = False
 
 
 def options(spec: TaskSpec, kind: type[_Options]) -> _Options:
@@ -86,7 +114,13 @@ def options(spec: TaskSpec, kind: type[_Options]) -> _Options:
 
 
 def target(batch: Batch, spec: TaskSpec, device: torch.device) -> Tensor:
-    """(B,) the target column of a batch on the device."""
+    """(B,) or, of particles, (B, P) the target column of a batch on the device."""
     assert spec.target is not None
     values: Mapping[str, Any] = batch.targets
     return torch.as_tensor(values[spec.target]).to(device)
+
+
+def random_of(task: Task, inputs: Inputs, batch: Batch) -> torch.Generator:
+    """Random numbers (of the CPU) for a task's loss: the same for the same step and batch, so that resuming is exact."""
+    place = f"{inputs.seed} {task.key} {batch.index_B[0]}"
+    return torch.Generator().manual_seed(zlib.crc32(place.encode()))

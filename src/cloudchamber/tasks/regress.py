@@ -1,13 +1,17 @@
-"""Regress: a number of an event, with its spread. Gaussian negative log-likelihood in standardised units."""
+"""Regress: a number of an event, with its spread or its quantiles, learned in standardised units."""
 
-# B batch
+# B batch, N event, Q quantile, M number that the head gives
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from statistics import NormalDist
+from typing import Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from cloudchamber.events import Batch, Label
@@ -19,22 +23,32 @@ from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, target
 class Options(TaskOptions):
     """centre, scale: of the target in its unit, set from the training events. loss: of the standardised residual.
 
-    "gaussian" learns a spread per event and gives it; "huber" (threshold 1) gives the value alone.
+    "gaussian" learns a spread per event and gives it; "quantile" learns quantiles at `levels` by the pinball loss, which
+    assumes no shape, and gives the median as the value; "huber" (threshold 1) gives the value alone.
     """
 
     centre: float = 0.0
     scale: float = 1.0
-    loss: Literal["gaussian", "huber"] = "gaussian"
+    loss: Literal["gaussian", "quantile", "huber"] = "gaussian"
+    levels: tuple[float, ...] = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+    @model_validator(mode="after")
+    def _levels_rise_through_the_median(self) -> Self:
+        if list(self.levels) != sorted({*self.levels, 0.5}) or not 0 < self.levels[0] <= self.levels[-1] < 1:
+            raise ValueError(f"levels must rise between 0 and 1 and contain 0.5, got {self.levels}")
+        return self
 
 
 class Regress(Task):
-    """Linear read-out of mean and log spread from the normalised pooled vector."""
+    """Linear read-out from the normalised pooled vector: of mean and log spread, or of quantiles that cannot cross."""
+
+    predicts = True
 
     def __init__(self, spec: TaskSpec, label: Label | None, backbone: Backbone):
         super().__init__(spec, label)
         self.options = options(spec, Options)
         self.norm = nn.LayerNorm(backbone.out_width)
-        self.out = nn.Linear(backbone.out_width, 2)
+        self.out = nn.Linear(backbone.out_width, len(self.options.levels) if self.options.loss == "quantile" else 2)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -43,6 +57,10 @@ class Regress(Task):
         value_B = (target(batch, self.spec, inputs.mask_BP.device) - self.options.centre) / self.options.scale
         known_B = torch.isfinite(value_B)
         scaled_B = torch.where(known_B, value_B, 0.0).float()
+        if self.options.loss == "quantile":
+            short_BQ = scaled_B[:, None] - self._quantiles(encoded)
+            level_Q = torch.tensor(self.options.levels, device=short_BQ.device)
+            return torch.where(known_B, torch.maximum(level_Q * short_BQ, (level_Q - 1) * short_BQ).mean(dim=1), 0.0)
         mean_B, log_sigma_B = self._read(encoded)
         if self.options.loss == "huber":
             losses = torch.nn.functional.huber_loss(mean_B, scaled_B, reduction="none")
@@ -51,12 +69,35 @@ class Regress(Task):
         return torch.where(known_B, losses, 0.0)
 
     def predict(self, encoded: Encoded) -> Tensor:
-        """(B, 2) value and its standard deviation in the target's unit; with "huber" (B, 1) the value alone."""
+        """(B, 2) value and its standard deviation in the target's unit; with "quantile" (B, 1 + Q) median and quantiles; with
+        "huber" (B, 1) the value alone.
+        """
+        if self.options.loss == "quantile":
+            found_BQ = self._quantiles(encoded) * self.options.scale + self.options.centre
+            return torch.cat([found_BQ[:, [self.options.levels.index(0.5)]], found_BQ], dim=1)
         mean_B, log_sigma_B = self._read(encoded)
         value_B = mean_B * self.options.scale + self.options.centre
         if self.options.loss == "huber":
             return value_B[:, None]
         return torch.stack([value_B, log_sigma_B.exp() * self.options.scale], dim=1)
+
+    def quantiles(self, predicted_NM: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """(N, Q) quantiles at `options.levels` from what `predict` gives; None with "huber"."""
+        if self.options.loss == "huber":
+            return None
+        if self.options.loss == "quantile":
+            return predicted_NM[:, 1:]
+        normal_Q = [NormalDist().inv_cdf(level) for level in self.options.levels]
+        return predicted_NM[:, :1] + predicted_NM[:, 1:] * np.array(normal_Q, dtype=np.float32)
+
+    def _quantiles(self, encoded: Encoded) -> Tensor:
+        """(B, Q) standardised: the median, and steps away from it on both sides that are never negative."""
+        raw_BQ = self.out(self.norm(encoded.pooled_BE))
+        at = self.options.levels.index(0.5)
+        below_BQ, above_BQ = (torch.nn.functional.softplus(part) for part in (raw_BQ[:, :at], raw_BQ[:, at + 1 :]))
+        below_BQ = below_BQ.flip(1).cumsum(dim=1).flip(1)
+        median_B1 = raw_BQ[:, at : at + 1]
+        return torch.cat([median_B1 - below_BQ, median_B1, median_B1 + above_BQ.cumsum(dim=1)], dim=1)
 
     def _read(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         mean_B, log_sigma_B = self.out(self.norm(encoded.pooled_BE)).unbind(dim=1)

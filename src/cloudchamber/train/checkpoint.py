@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRun
+from cloudchamber.recipe import Recipe
 from cloudchamber.run import atomic
 from cloudchamber.train.network import Network
 from cloudchamber.train.optimiser import Average
+from cloudchamber.train.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,14 @@ class State:
                     self.optimiser.state[parameter] = {k: tensors[f"adam.{k}.{name}"].to(parameter.device) for k in keys}
         self.average.load({n: tensors[f"mean.{n}"] for n in self.average.values})
         self.progress = Progress(**json.loads(meta["progress"]))
+
+
+def identity_of(recipe: Recipe, data: TrainingSet, rows: Rows) -> str:
+    """Hash of the recipe and of the events that it trains and validates on."""
+    digest = hashlib.sha256(recipe.sha256.encode())
+    for part in data.parts:
+        digest.update(part.identity.encode() or np.ascontiguousarray(part.events_N).tobytes())
+    for members in (rows.train, rows.val, *rows.mixture):
+        digest.update(repr(members).encode() if isinstance(members, range) else members.tobytes())
+    digest.update(" ".join((*data.particle_names, *data.column_names)).encode())
+    return digest.hexdigest()

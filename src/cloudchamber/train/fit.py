@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,40 @@ from cloudchamber.data.store import Store
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRecipe, BadRun
 from cloudchamber.events import Schema
+from cloudchamber.nn.lora import DEFAULT_RANK, merge_lora
 from cloudchamber.nn.sizes import size
 from cloudchamber.recipe import Recipe, SizeName, TaskSpec, load
 from cloudchamber.run import Run
 from cloudchamber.stats import summarise
-from cloudchamber.train.checkpoint import Progress
+from cloudchamber.train.adaptation import keep_heads, kept_spec, restrict
+from cloudchamber.train.checkpoint import Progress, identity_of
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
-from cloudchamber.train.rows import Rows, class_counts, loader_of, require_classes, split_rows, weight_scale
-from cloudchamber.train.scoring import checked_device, score_table
+from cloudchamber.train.rows import Rows, class_counts, loader_of, partners, require_classes, split_rows, weight_scale
+from cloudchamber.train.scoring import checked_device, quality, score_table, write_validation
 from cloudchamber.train.weights import read_config, weights_folder
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
 _SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 20, 7_680, 300_000, 3
 _SCALE_EVENTS = 200_000  # events from which the scale of a regression target is taken
+_QUALITY_EVENTS = 500  # events that the figures of the objectives are taken from; some need many passes of each
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
 _BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new head is shaped
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network, the recipe with every number resolved, where the training ended, and how loading went."""
+    """A trained network, the recipe with every number resolved, where the training ended, and how loading went.
+
+    trained: the number of parameters that were; those of LoRA are merged into the network's plain weights.
+    """
 
     network: Network
     recipe: Recipe
     progress: Progress
     report: LoadReport | None
+    trained: int
 
 
 def open_data(recipe: Recipe) -> TrainingSet:
@@ -57,11 +63,13 @@ def open_data(recipe: Recipe) -> TrainingSet:
 
 
 def with_suitable_task(recipe: Recipe, schema: Schema) -> Recipe:
-    """The recipe with `regress` in place of `classify` for targets that are numbers."""
+    """The recipe with `regress` in place of `classify` for numbers, `segment` for classes of particles."""
     tasks = []
     for spec in recipe.tasks:
-        number = spec.target is not None and not schema.label(schema.resolve(spec.target)).classes
-        tasks.append(spec.model_copy(update={"task": "regress"}) if number and spec.task == "classify" else spec)
+        task, name = spec.task, spec.target and schema.resolve(spec.target)
+        if name and task == "classify":
+            task = "segment" if name in schema.particle_label_names else task if schema.label(name).classes else "regress"
+        tasks.append(spec.model_copy(update={"task": task}))
     return recipe.model_copy(update={"tasks": tuple(tasks)})
 
 
@@ -69,8 +77,9 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
     """The recipe with size, steps, learning rate and target scales filled in where it left them open."""
     optimisation = recipe.optimisation
     name: SizeName = recipe.size
-    if recipe.adapt != "scratch":
-        name = read_config(weights_folder(str(recipe.weights))).size
+    config = None if recipe.adapt == "scratch" else read_config(weights_folder(str(recipe.weights)))
+    if config is not None:
+        name = config.size
     if optimisation.steps is None:
         shown = max(_SHOWN_LEAST, min(_SHOWN_PER_EVENT * len(train_rows), _SHOWN_MOST), _SHOWN_PASSES * len(train_rows))
         steps = -(-shown // min(optimisation.batch, len(train_rows)))
@@ -80,8 +89,10 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
     if optimisation.backbone_factor is None:
         factor = _BACKBONE_FACTOR if recipe.adapt == "full" else 1.0
         optimisation = optimisation.model_copy(update={"backbone_factor": factor})
-    tasks = tuple(_with_scale(t, data, train_rows) for t in recipe.tasks)
-    return recipe.model_copy(update={"size": name, "optimisation": optimisation, "tasks": tasks})
+    rank = recipe.rank or (DEFAULT_RANK if recipe.adapt == "lora" else None)
+    named = [t.model_copy(update={"target": t.target and data.schema.resolve(t.target)}) for t in recipe.tasks]
+    tasks = tuple(kept_spec(t, config) if config and t.kept else _with_scale(t, data, train_rows) for t in named)
+    return recipe.model_copy(update={"size": name, "rank": rank, "optimisation": optimisation, "tasks": tasks})
 
 
 def fit(
@@ -112,6 +123,8 @@ class Prepared:
 
 def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     """Resolve the recipe and build its network; everything that can be refused is refused here."""
+    if recipe.seeds != 1:
+        raise BadRecipe(f"recipe {recipe.name!r}: {recipe.seeds} seeds are an ensemble; train it with ensemble.fit_ensemble")
     recipe = resolve(recipe, data, rows.train)
     for spec in recipe.tasks:
         if spec.task == "classify" and spec.target:
@@ -125,10 +138,9 @@ def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     network, report = adapt_network(
         folder, data, recipe.tasks, recipe.max_particles, recipe.new_features, generator, rows.train
     )
-    if recipe.adapt == "probe":
-        if new := (*report.particle.new, *report.column.new):
-            raise BadRecipe(f"adapt 'probe' cannot learn the new feature {new[0]!r}: its embedding is frozen at zero")
-        network.backbone.requires_grad_(False)
+    keep_heads(network, folder)
+    restrict(network, recipe, report, generator)
+    report = replace(report, heads=tuple(t.key for t in network.tasks if not t.spec.kept))
     return Prepared(network, recipe, report, scale)
 
 
@@ -147,10 +159,13 @@ def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, devi
         weight_scale=ready.weight_scale,
         feature_drop=recipe.feature_drop,
         device=checked_device(device),
-        identity=_identity(recipe, data, rows),
+        identity=identity_of(recipe, data, rows),
+        partners_N=partners(data, (rows.train, rows.val), ready.network),
     )
     state = train(ready.network, training, run, on_record)
-    return Fitted(ready.network.cpu(), recipe, state.progress, ready.report)
+    merge_lora(ready.network)
+    trained = sum(p.numel() for p in state.average.parameters.values())
+    return Fitted(ready.network.cpu(), recipe, state.progress, ready.report, trained)
 
 
 def fit_run(
@@ -169,9 +184,12 @@ def fit_run(
     rows = split_rows(data, recipe) if rows is None else rows
     ready = prepare(recipe, data, rows)
     checked_device(device)
-    recipe = ready.recipe
+    return _into_run(create_run(ready.recipe, out, kind, arm, data.schema), ready, data, rows, device, on_record)
+
+
+def create_run(recipe: Recipe, out: Path, kind: str, arm: str | None, schema: Schema) -> Run:
+    """A new run folder for a resolved recipe; BadRun if `out` is there already."""
     target = next((t for t in recipe.tasks if t.target), None)
-    schema = data.schema
     run = Run.create(
         out,
         kind,
@@ -185,7 +203,7 @@ def fit_run(
         recipe_sha256=recipe.sha256,
     )
     (out / "recipe.yaml").write_text(recipe.to_yaml())
-    return _into_run(run, ready, data, rows, device, on_record)
+    return run
 
 
 def resume(
@@ -223,15 +241,22 @@ def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]
 
 
 def _parents(recipe: Recipe) -> tuple[Path, ...]:
-    weights = () if recipe.weights is None else (weights_folder(recipe.weights) / "model.safetensors",)
+    weights = tuple(weights_folder(name) / "model.safetensors" for name in _weights(recipe))
     card = () if recipe.card is None else (Path(recipe.card),)
     return (*(p for p in (*map(Path, recipe.data), *card) if p.exists()), *weights)
 
 
 def citations(recipe: Recipe, schema: Schema) -> list[str]:
-    """What the data and the weights are owed, each once."""
-    weights = () if recipe.weights is None else read_config(weights_folder(recipe.weights)).citation
-    return list(dict.fromkeys([*schema.citation, *weights]))
+    """What the data, the weights and LoRA are owed, each once."""
+    weights = [cited for name in _weights(recipe) for cited in read_config(weights_folder(name)).citation]
+    method = ("arXiv:2106.09685",) if recipe.adapt == "lora" else ()
+    return list(dict.fromkeys([*schema.citation, *weights, *method]))
+
+
+def _weights(recipe: Recipe) -> list[str]:
+    """The weights that a recipe starts from and those that it learns from."""
+    teachers = [str(t.options["teacher"]) for t in recipe.tasks if "teacher" in t.options]
+    return [*([] if recipe.weights is None else [recipe.weights]), *teachers]
 
 
 def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
@@ -252,6 +277,7 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         "classes": [],
         "size": recipe.size,
         "parameters": fitted.network.parameters_count,
+        "trained": fitted.trained,
         "adapt": recipe.adapt,
         "weights": recipe.weights,
         "steps": progress.step,
@@ -263,36 +289,27 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         "wall_s": round(progress.seconds, 2),
         "val_loss": progress.best_loss,
     }
-    predicting = [t for t in fitted.network.tasks if t.label is not None]
-    if predicting:
-        table = score_table(
-            fitted.network, data, as_array(rows.test), predicting[0], run=run.path.name, sha256=digest, fold="test"
-        )
-        table.write(run.path / "scores.parquet")
-        summary |= {"classes": list(table.classes), "test": summarise(table)}
+    for number, task in enumerate(t for t in fitted.network.tasks if t.predicts):
+        table = score_table(fitted.network, data, as_array(rows.test), task, run=run.path.name, sha256=digest, fold="test")
+        table.write(run.path / ("scores.parquet" if number == 0 else f"scores-{task.key}.parquet"))
+        if number == 0:
+            write_validation(run.path, fitted.network, data, as_array(rows.val), task, digest)
+            summary |= {"classes": list(table.classes), "test": summarise(table)}
+        elif len(table.known()):
+            summary.setdefault("tests", {})[task.key] = summarise(table)
+    if figures := quality(fitted.network, data, rows.test, _QUALITY_EVENTS):
+        summary["quality"] = figures
     return summary
 
 
 def _with_scale(spec: TaskSpec, data: TrainingSet, rows: Selection) -> TaskSpec:
     if spec.target is None:
         return spec
-    name = data.schema.resolve(spec.target)
     if spec.task != "regress" or {"centre", "scale"} & set(spec.options):
-        return spec.model_copy(update={"target": name})
-    values = data[data.sample(rows, _SCALE_EVENTS)].target(name).astype(np.float64)
+        return spec
+    values = data[data.sample(rows, _SCALE_EVENTS)].target(spec.target).astype(np.float64)
     values = values[np.isfinite(values)]
     if len(values) == 0:
-        raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {name!r}")
+        raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {spec.target!r}")
     options = spec.options | {"centre": float(values.mean()), "scale": float(values.std()) or 1.0}
-    return spec.model_copy(update={"target": name, "options": options})
-
-
-def _identity(recipe: Recipe, data: TrainingSet, rows: Rows) -> str:
-    """Hash of the recipe and of the events that it trains and validates on."""
-    digest = hashlib.sha256(recipe.sha256.encode())
-    for part in data.parts:
-        digest.update(part.identity.encode() or np.ascontiguousarray(part.events_N).tobytes())
-    for members in (rows.train, rows.val, *rows.mixture):
-        digest.update(repr(members).encode() if isinstance(members, range) else members.tobytes())
-    digest.update(" ".join((*data.particle_names, *data.column_names)).encode())
-    return digest.hexdigest()
+    return spec.model_copy(update={"options": options})

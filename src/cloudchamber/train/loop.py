@@ -39,7 +39,7 @@ class Training:
     """What a training reads. loader: the events of each step. val_rows: events to validate on. steps: in all.
 
     learning_rate: peak. weight_scale: brings the mean weight to 1, so that the learning rate means what it says.
-    feature_drop: see Recipe. identity: hash of recipe and data that a checkpoint is bound to.
+    feature_drop: see Recipe. partners_N: see rows.partners. identity: hash of recipe and data that a checkpoint is bound to.
     """
 
     data: TrainingSet
@@ -53,6 +53,7 @@ class Training:
     feature_drop: float = 0.0
     device: str = "cpu"
     identity: str = ""
+    partners_N: NDArray[np.int64] | None = None
 
     @property
     def max_tokens(self) -> int:
@@ -61,7 +62,7 @@ class Training:
 
     def batches_of(self, step: int) -> list[Batch]:
         """The micro-batches of a step."""
-        return list(micro_batches(self.data, self.loader.rows_of(step), self.max_tokens))
+        return list(micro_batches(self.data, self.loader.rows_of(step), self.max_tokens, self.partners_N))
 
 
 def train(network: Network, training: Training, run: Run | None = None, on_record: OnRecord | None = None) -> State:
@@ -114,7 +115,7 @@ def validation_losses(network: Network, training: Training) -> dict[str, float]:
     sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
     ranking = _Ranking(network)
     total = 0.0
-    for batch in micro_batches(training.data, training.val_rows, 4 * training.max_tokens):
+    for batch in micro_batches(training.data, training.val_rows, 4 * training.max_tokens, training.partners_N):
         inputs = _corrupted(network, Inputs.of(batch, training.device), generator)
         weight_B = torch.from_numpy(batch.weight_B).to(training.device)
         encoded = network(inputs)
@@ -194,7 +195,7 @@ class _Ranking:
 
     def __init__(self, network: Network):
         first = network.tasks[0]
-        binary = len(network.tasks) == 1 and first.label is not None and len(first.label.classes) == 2
+        binary = len(network.tasks) == 1 and first.predicts and len(first.label.classes if first.label else ()) == 2
         self.task = first if binary else None
         self.truth: list[NDArray[Any]] = []
         self.score: list[NDArray[Any]] = []
@@ -218,7 +219,7 @@ class _Ranking:
 def _corrupted(network: Network, inputs: Inputs, generator: torch.Generator) -> Inputs:
     for task in network.tasks:
         inputs = task.corrupt(inputs, generator)
-    return inputs
+    return replace(inputs, seed=generator.initial_seed())
 
 
 def _per_event(sums: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:

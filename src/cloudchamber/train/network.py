@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from cloudchamber.run import atomic, file_hash, write_json
 from cloudchamber.tasks.base import Task, TaskKind
 from cloudchamber.train.weights import WeightsConfig, read_weights, weights_folder
 
+_Task = TypeVar("_Task", bound=Task)
 _NORM_EVENTS = 4096  # events from which features are normalised: means to a per cent
 
 
@@ -65,6 +66,16 @@ class Network(nn.Module):
     def tasks(self) -> tuple[Task, ...]:
         """The objectives, in the recipe's order."""
         return tuple(cast("Task", t) for t in self.heads.values())
+
+    def only(self, kind: type[_Task]) -> _Task:
+        """The task of a class; BadWeights unless there is exactly one."""
+        found = [t for t in self.tasks if isinstance(t, kind)]
+        if len(found) != 1:
+            names = ", ".join(self.heads) or "none"
+            raise BadWeights(
+                f"expected one task {kind.__name__.lower()!r}, the weights have {len(found)}. Their tasks: {names}."
+            )
+        return found[0]
 
     @property
     def parameters_count(self) -> int:
@@ -118,9 +129,7 @@ def new_network(
     with _seeded(generator):
         width = 2 * size(size_name).width
         backbone = Backbone(size(size_name), NamedFeatures(norms, width), NamedFeatures(columns, width))
-        network = Network(size_name, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
-    _bind_for_training(network, data)
-    return network
+        return _assembled(size_name, backbone, tasks, data, rows, max_particles)
 
 
 def adapt_network(
@@ -144,8 +153,7 @@ def adapt_network(
     backbone.particle.add(new[0])
     backbone.column.add(new[1])
     with _seeded(generator):
-        network = Network(config.size, backbone, make_tasks(tasks, data.schema, backbone), max_particles)
-    _bind_for_training(network, data)
+        network = _assembled(config.size, backbone, tasks, data, rows, max_particles)
     frames = (str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame)
     return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})", frames)
 
@@ -198,7 +206,7 @@ def load(name: str | Path) -> Network:
     with torch.random.fork_rng(devices=[]):
         tasks = [_kind(spec).make(spec, labels.get(spec.target or ""), backbone) for spec in config.tasks]
     network = Network(config.size, backbone, tasks, config.max_particles)
-    _fill(network, tensors, folder)
+    fill(network, tensors, folder)
     network.config = config
     network.frame = str(config.data.get("frame", ""))
     return network.eval()
@@ -209,11 +217,12 @@ def load_backbone(folder: Path) -> tuple[WeightsConfig, Backbone]:
     config, tensors = read_weights(folder)
     backbone = _backbone(config.size, config.particle, config.column)
     prefix = "backbone."
-    _fill(backbone, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, folder)
+    fill(backbone, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, folder)
     return config, backbone
 
 
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Give a module the tensors of a weights folder; BadWeights unless they are exactly those that it has."""
     expected = {n: t.shape for n, t in module.state_dict().items()}
     for name, shape in expected.items():
         if name not in tensors:
@@ -233,24 +242,33 @@ def _backbone(size_name: str, particle: FeaturesConfig, column: FeaturesConfig) 
 
 def _make_task(spec: TaskSpec, schema: Schema, backbone: Backbone) -> Task:
     kind = _kind(spec)
-    if kind.classes is None:
+    if kind.classes is None or (kind.optional and spec.target is None):
         return kind.make(spec, None, backbone)
+    known = schema.particle_label_names if kind.per_particle else schema.label_names
     if spec.target is None:
-        raise BadRecipe(f"task {spec.task!r} needs a target. Labels of the data: {', '.join(schema.label_names) or 'none'}.")
+        raise BadRecipe(f"task {spec.task!r} needs a target. Labels of the data: {', '.join(known) or 'none'}.")
     label = schema.label(schema.resolve(spec.target))
-    if bool(label.classes) != kind.classes:
-        what = "classes" if label.classes else "a number"
+    per_particle = label.name in schema.particle_label_names
+    if bool(label.classes) != kind.classes or per_particle != kind.per_particle:
+        what = f"{'classes' if label.classes else 'a number'} of {'particles' if per_particle else 'events'}"
         raise BadRecipe(
-            f"task {spec.task!r} cannot learn {label.name!r}, which is {what}. Use classify for classes, regress for numbers."
+            f"task {spec.task!r} cannot learn {label.name!r}, which is {what}. Use classify for classes, regress for numbers, "
+            "segment for classes of particles."
         )
     return kind.make(spec.model_copy(update={"target": label.name}), label, backbone)
 
 
-def _bind_for_training(network: Network, data: TrainingSet) -> None:
-    network.backbone.particle.trained = data.particle_names[2:]
-    network.backbone.column.trained = data.column_names
+def _assembled(
+    name: str, backbone: Backbone, specs: Sequence[TaskSpec], data: TrainingSet, rows: Selection | None, max_particles: int
+) -> Network:
+    """A backbone with its tasks, bound to what they will be trained on and have looked at."""
+    backbone.particle.trained, backbone.column.trained = data.particle_names[2:], data.column_names
+    network = Network(name, backbone, make_tasks(specs, data.schema, backbone), max_particles)
     network.frame = data.schema.frame
     network.bind(data)
+    for task in network.tasks:
+        task.prepare(data, data.everything if rows is None else rows, load)
+    return network
 
 
 def _norms(

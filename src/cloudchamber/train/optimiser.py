@@ -13,24 +13,34 @@ from cloudchamber.train.network import Network
 
 
 def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW with the backbone's rate scaled by `backbone_factor`; vectors and scalars do not decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    """AdamW with the backbone's rate scaled by `backbone_factor` and `layer_decay`; vectors and scalars do not decay."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.numel():
-            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((_factor(name, network, optimisation), parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": members,
                 "weight_decay": optimisation.weight_decay if decays else 0.0,
-                "factor": (optimisation.backbone_factor or 1.0) if pretrained else 1.0,
+                "factor": factor,
             }
-            for (pretrained, decays), members in groups.items()
+            for (factor, decays), members in groups.items()
         ],
         lr=learning_rate,
         betas=(0.9, 0.98),
         fused=True,
     )
+
+
+def _factor(name: str, network: Network, optimisation: Optimisation) -> float:
+    """What scales the rate of a parameter: 1 for heads; the last block is one layer below them, the inputs the most."""
+    if not name.startswith("backbone."):
+        return 1.0
+    layers = network.backbone.size.layers
+    _, part, number, *_ = f"{name}..".split(".")
+    depth = layers if part == "norm" else int(number) if part == "blocks" else -1
+    return (optimisation.backbone_factor or 1.0) * optimisation.layer_decay ** (layers - depth)
 
 
 def rate(step: int, steps: int, optimisation: Optimisation) -> float:

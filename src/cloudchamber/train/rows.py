@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloudchamber.data.identity import SPLITS, split_of
 from cloudchamber.data.loader import Loader
-from cloudchamber.data.order import Selection, shares_of
+from cloudchamber.data.order import Selection, as_array, shares_of
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRecipe
 from cloudchamber.recipe import Recipe
+from cloudchamber.train.network import Network
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def split_rows(data: TrainingSet, recipe: Recipe) -> Rows:
     if missing := [name for name in SPLITS if name not in found]:
         raise BadInput(f"{data.schema.dataset!r}: no event falls into the split {missing[0]!r}; {len(data)} events are too few")
     names = tuple(data.schema.resolve(t.target) for t in recipe.tasks if t.target)
+    names = tuple(n for n in names if n in data.schema.label_names)  # of labels of particles every event may have some
     needed = names if len(names) == len(recipe.tasks) else ()
     before = sum(map(len, found.values()))
     found = {name: _with_target(data, members, needed) for name, members in found.items()}
@@ -97,6 +101,29 @@ def weight_scale(data: TrainingSet, rows: Selection) -> float:
     if least < 0 or not total > 0:
         raise BadInput(f"{data.schema.dataset!r}: weights {data.schema.weight!r} must not be negative, and not all be 0")
     return len(rows) / total
+
+
+def partners(data: TrainingSet, groups: Sequence[Selection], network: Network) -> NDArray[np.int64] | None:
+    """(N,) for each event of the set another one of its group (the training, say) with the same number in the label of the
+    task that needs pairs, of several the next; itself where there is none. None if no task needs them.
+
+    Raises BadRecipe if two tasks need pairs by different labels.
+    """
+    names = {t.label.name for t in network.tasks if t.pairs and t.label}
+    if len(names) > 1:
+        raise BadRecipe(f"two tasks take pairs of events from different labels: {', '.join(sorted(names))}; give one")
+    if not names:
+        return None
+    found, name = np.arange(len(data)), names.pop()
+    for group in groups:
+        rows = as_array(group)
+        values = np.concatenate([data[chunk].target(name) for chunk in data.chunks(rows)] or [np.empty(0)])
+        order = np.argsort(values, kind="stable")[: np.count_nonzero(np.isfinite(values))]  # NaN come last
+        rows, values = rows[order], values[order]
+        first, stop = (np.searchsorted(values, values, side=side) for side in ("left", "right"))
+        following = np.arange(1, len(rows) + 1)
+        found[rows] = rows[np.where(following == stop, first, following)]
+    return found
 
 
 def _sources(data: TrainingSet, recipe: Recipe, needed: tuple[str, ...]) -> tuple[Selection, ...]:

@@ -1,4 +1,4 @@
-"""Scoring: a trained network on events gives scores, embeddings and the score table."""
+"""Scoring: a trained network on events gives scores, embeddings, the score table, and the figures of its objectives."""
 
 # N event, C class, E embedding
 
@@ -15,18 +15,24 @@ from torch import Tensor
 
 from cloudchamber import recipe as recipes
 from cloudchamber.data.loader import micro_batches
+from cloudchamber.data.order import Selection
 from cloudchamber.data.store import SPLITS, Split, split_of
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadWeights
-from cloudchamber.events import Label
+from cloudchamber.events import Cloud, Feature, Label
+from cloudchamber.events.kinematics import leading
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.run import Run, file_hash
-from cloudchamber.stats import ScoreTable
+from cloudchamber.stats import ScoreTable, combined
 from cloudchamber.tasks.base import Task
+from cloudchamber.tasks.regress import Regress
+from cloudchamber.tasks.segment import Segment
 from cloudchamber.train.events import read_events
 from cloudchamber.train.network import Network, load
+from cloudchamber.train.rows import partners
 
 _MAX_TOKENS = 4096
+_CALIBRATION = 20_000  # validation events whose scores are kept: a coverage of 90 % is then known to 0.2 %
 
 
 def predicting_task(network: Network, key: str | None = None) -> Task:
@@ -34,10 +40,10 @@ def predicting_task(network: Network, key: str | None = None) -> Task:
 
     Raises BadWeights if there is none or more than one.
     """
-    able = [t for t in network.tasks if t.label is not None and key in (None, t.key, t.spec.target)]
+    able = [t for t in network.tasks if t.predicts and key in (None, t.key, t.spec.target)]
     if len(able) != 1:
-        names = ", ".join(t.key for t in network.tasks if t.label is not None)
-        raise BadWeights(f"expected one task that predicts, found {len(able)}. Tasks of these weights: {names or 'none'}.")
+        names = ", ".join(t.key for t in network.tasks if t.predicts)
+        raise BadWeights(f"expected one task that predicts, found {len(able)}. Such tasks of these weights: {names or 'none'}.")
     return able[0]
 
 
@@ -52,10 +58,13 @@ def score_run(
 ) -> ScoreTable:
     """The score table of the events in some files or stores from the model in a run or weights folder.
 
-    Events are read as the run's recipe read them: with its card unless another is given, as its leading jets.
+    The run of an ensemble gives the mean and spread of its members. Events are read as the run's recipe read them: with its
+    card unless another is given, as its leading jets.
     Raises BadWeights if the events have not the very features that the model was trained with.
     """
     checked_device(device)
+    if members := members_of(run):
+        return combined([score_run(m, paths, card=card, task=task, embed=embed, device=device) for m in members], run.name)
     network = load(run)
     recipe = recipes.load(run / "recipe.yaml") if (run / "recipe.yaml").is_file() else None
     used_card, leading_jets = (recipe.card, recipe.leading_jets) if recipe else (None, None)
@@ -81,11 +90,26 @@ def unseen(run: Path, paths: Sequence[Path], table: ScoreTable) -> ScoreTable:
     return table.of_fold(SPLITS.index("test")) if same else table
 
 
+def members_of(run: Path) -> tuple[Path, ...]:
+    """The members' folders of an ensemble's run, none for any other folder."""
+    if not (run / "done.json").is_file():
+        return ()
+    return tuple(run / name for name in Run.open(run).summary.get("members", ()))
+
+
 def checked_device(name: str) -> str:
     """The device's name, if torch can use it; BadInput otherwise."""
     if name == "cpu" or (name.split(":", maxsplit=1)[0] == "cuda" and torch.cuda.is_available()):
         return name
     raise BadInput(f"device {name!r} cannot be used here; expected 'cpu'" + (", 'cuda'" if torch.cuda.is_available() else ""))
+
+
+def write_validation(run: Path, network: Network, data: TrainingSet, val: NDArray[np.int64], task: Task, sha256: str) -> None:
+    """Write validation.parquet: scores of a task, of events that they can be calibrated with."""
+    chosen = data.sample(val, _CALIBRATION)
+    known = score_table(network, data, chosen, task, run=run.name, sha256=sha256, fold="val", embed=True).known()
+    if len(known):
+        known.write(run / "validation.parquet")
 
 
 def scores(
@@ -127,6 +151,8 @@ def score_table(
     assert label is not None
     table = scores(network, data, rows, task, device)
     ids = data[rows].ids
+    quantiles = task.quantiles(table) if isinstance(task, Regress) else None
+    levels = task.options.levels if isinstance(task, Regress) and quantiles is not None else ()
     return ScoreTable(
         target=label.name,
         classes=label.classes,
@@ -136,10 +162,59 @@ def score_table(
         fold=split_of(ids) if fold is None else np.full(len(rows), SPLITS.index(fold), dtype=np.int8),
         weight=data[rows].weights,
         embedding_NE=embeddings(network.backbone, data, rows, device) if embed else None,
+        levels=levels,
+        quantiles_NQ=quantiles,
+        spread_NC=table[:, 1:] if isinstance(task, Regress) and task.options.loss == "gaussian" else None,
         unit=label.unit,
         weights_sha256=sha256,
         run=run,
     )
+
+
+@torch.inference_mode()
+def segmented(network: Network, cloud: Cloud, device: str = "cpu") -> Cloud:
+    """The events with their leading particles (as many as the model reads) by falling pT, and `score_<class>` for each.
+
+    The scores are probabilities, particle features of the schema; they come from the network's only task `segment`.
+    Raises BadWeights if it has none, or if the events have not the very features that it was trained with.
+    """
+    task = network.only(Segment)
+    names = [f"score_{c}" for c in task.classes]
+    data, kept = TrainingSet.from_cloud(cloud, network.max_particles), leading(cloud, network.max_particles)
+    network.bind(data)
+    network.eval().to(checked_device(device))
+    found = np.empty((int(kept.counts.sum()), len(names)), dtype=np.float32)
+    first = np.cumsum(kept.counts) - kept.counts
+    for batch in micro_batches(data, np.arange(len(data)), _MAX_TOKENS):
+        scores_BPC = task.predict_particles(network(Inputs.of(batch, device))).float().cpu().numpy()
+        found[(first[batch.index_B][:, None] + np.arange(batch.mask_BP.shape[1]))[batch.mask_BP]] = scores_BPC[batch.mask_BP]
+    features = (*kept.schema.features, *(Feature(name=n, description="probability") for n in names))
+    particles = {n: kept.flat(n) for n in kept.particles.fields} | dict(zip(names, found.T, strict=True))
+    return Cloud.from_flat(kept.counts, particles, kept.events, kept.schema.model_copy(update={"features": features}))
+
+
+@torch.inference_mode()
+def quality(
+    network: Network, data: TrainingSet, rows: Selection, events: int, device: str = "cpu"
+) -> dict[str, dict[str, float | None]]:
+    """The figures of every task that has some, by its key; one that these events do not define is None.
+
+    events: how many of the rows are used; their partners are among all of them.
+    """
+    network.eval().to(device)
+    found: dict[str, dict[str, list[NDArray[Any]]]] = {}
+    for batch in micro_batches(data, data.sample(rows, events), _MAX_TOKENS, partners(data, (rows,), network)):
+        inputs = Inputs.of(batch, device)
+        encoded = network(inputs)
+        for task in network.tasks:
+            for name, values in task.answers(encoded, inputs, batch).items():
+                found.setdefault(task.key, {}).setdefault(name, []).append(values.cpu().numpy())
+    figures = {}
+    for task in network.tasks:
+        answers = {name: np.concatenate(values) for name, values in found.get(task.key, {}).items()}
+        if answers and all(map(len, answers.values())):
+            figures[task.key] = {n: v if np.isfinite(v) else None for n, v in task.figures(answers).items()}
+    return figures
 
 
 def _truth(data: TrainingSet, rows: NDArray[np.int64], label: Label) -> NDArray[Any]:

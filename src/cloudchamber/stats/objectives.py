@@ -1,0 +1,80 @@
+"""Figures of quality of the objectives beyond scores of events: segmentation, quantiles, generation, retrieval. NumPy only."""
+
+# N event, T particle, C class, Q quantile, K candidate
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cloudchamber.stats import metrics
+
+
+def segmentation(truth: ArrayLike, probabilities_TC: ArrayLike) -> dict[str, float]:
+    """Accuracy, AUC and intersection over union of classes of particles, the last two as means over the classes present.
+
+    truth: (T,) class index. probabilities_TC: (T, C). AUC is one class against the rest; the intersection over union is
+    that of the particles taken for a class and those of it. Raises BadInput without a particle.
+
+    >>> segmentation([0, 0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])["accuracy"]
+    0.75
+    """
+    t, p = np.asarray(truth), np.asarray(probabilities_TC, dtype=np.float64)
+    accuracy, taken = metrics.accuracy(t, p), p.argmax(axis=1)
+    present = np.unique(t)
+    overlap = [np.mean((t == c) & (taken == c)) / np.mean((t == c) | (taken == c)) for c in present]
+    areas = [metrics.auc(t == c, p[:, c]).value for c in present] if len(present) > 1 else [float("nan")]
+    return {"accuracy": accuracy.value, "auc": float(np.mean(areas)), "mean_iou": float(np.mean(overlap)), "particles": len(t)}
+
+
+def distance(true: ArrayLike, made: ArrayLike) -> float:
+    """Wasserstein distance of two samples of a number, in standard deviations of the first.
+
+    It is the mean of the difference of the two quantile functions, here at as many levels as the larger sample has events;
+    NaN where the first is constant.
+
+    >>> distance([0.0, 2.0], [1.0, 3.0])
+    1.0
+    """
+    a, b = (np.asarray(values, dtype=np.float64) for values in (true, made))
+    levels = (np.arange(max(len(a), len(b))) + 0.5) / max(len(a), len(b))
+    spread = float(a.std())
+    gap = np.abs(np.quantile(a, levels, method="hazen") - np.quantile(b, levels, method="hazen")).mean()
+    return float(gap) / spread if spread > 0 else float("nan")
+
+
+def retrieval(query_NE: ArrayLike, key_NE: ArrayLike, group_N: ArrayLike) -> dict[str, float]:
+    """How often a query's own key is nearer (larger product) than the key of any other group, and its mean rank from 1.
+
+    query, key: (N, E), row by row of the same thing. group: (N,) keys of equal number are the same thing as well, and no
+    competitors. `chance` is what random vectors would give.
+
+    >>> retrieval([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.1], [0.1, 1.0]], [0, 1])["top1"]
+    1.0
+    """
+    query, key, group = np.asarray(query_NE), np.asarray(key_NE), np.asarray(group_N)
+    products_NN = query @ key.T
+    rival_NN = group[:, None] != group
+    rank_N = 1 + (rival_NN & (products_NN >= np.diag(products_NN)[:, None])).sum(axis=1)
+    top1 = float((rank_N == 1).mean())
+    error = float(np.sqrt(top1 * (1 - top1) / len(query)))
+    chance = float((1 / (1 + rival_NN.sum(axis=1))).mean())
+    return {"top1": top1, "top1_error": error, "mean_rank": float(rank_N.mean()), "chance": chance, "events": len(query)}
+
+
+def quantile_figures(
+    truth: ArrayLike, quantiles_NQ: ArrayLike, levels: Sequence[float], weight: ArrayLike
+) -> tuple[float, tuple[metrics.Estimate, ...]]:
+    """Mean pinball loss in the target's unit, and the weighted fraction of events below each quantile: its level, if honest.
+
+    >>> quantile_figures([0.0, 2.0], [[1.0], [1.0]], [0.5], [1.0, 1.0])[0]
+    0.5
+    """
+    w = np.asarray(weight, dtype=np.float64)
+    short_NQ, level_Q = np.asarray(truth)[:, None] - np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(levels)
+    pinball = np.average(np.maximum(level_Q * short_NQ, (level_Q - 1) * short_NQ).mean(axis=1), weights=w)
+    below_Q = np.average(short_NQ < 0, axis=0, weights=w)
+    error_Q = np.sqrt(below_Q * (1 - below_Q) / metrics.effective_number(w))
+    return float(pinball), tuple(metrics.Estimate(float(b), float(e)) for b, e in zip(below_Q, error_Q, strict=True))

@@ -1,0 +1,176 @@
+"""Adaptation: LoRA, layer-wise rates, kept heads and ensembles do what their names say, or stop."""
+
+import numpy as np
+import pytest
+import torch
+from tests.toy import JET_FEATURES, toy_cloud
+
+import cloudchamber as cc
+from cloudchamber import recipe as recipes
+from cloudchamber.data import store
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadRecipe, BadRun
+from cloudchamber.nn.lora import add_lora, merge_lora
+from cloudchamber.recipe import Optimisation, TaskSpec
+from cloudchamber.run import Run
+from cloudchamber.stats import ScoreTable
+from cloudchamber.train import fit
+from cloudchamber.train.ensemble import fit_ensemble
+from cloudchamber.train.network import new_network
+from cloudchamber.train.optimiser import make_optimiser
+from cloudchamber.train.rows import split_rows
+from cloudchamber.train.scoring import embeddings, score_run, score_table
+
+CLASSIFY = TaskSpec(task="classify", target="label")
+WIDTH, HIDDEN, LAYERS = 96, 192, 4  # of size xs
+
+
+@pytest.fixture
+def data():
+    return TrainingSet.from_cloud(toy_cloud(60, features=JET_FEATURES))
+
+
+def lora_recipe(**more):
+    content = {"weights": "xs", "adapt": "lora", "rank": 3, "tasks": (CLASSIFY,)}
+    return recipes.make(content | {"optimisation": {"steps": 8, "batch": 16, "validations": 1}} | more)
+
+
+def test_lora_changes_nothing_at_step_0_to_the_last_bit(data):
+    network = cc.load("xs")
+    network.bind(data)
+    before = embeddings(network.backbone, data, np.arange(60))
+    add_lora(network.backbone, 4, torch.Generator().manual_seed(0))
+    assert np.array_equal(embeddings(network.backbone, data, np.arange(60)), before)
+    merge_lora(network)
+    assert np.array_equal(embeddings(network.backbone, data, np.arange(60)), before)
+    assert network.state_dict().keys() == cc.load("xs").state_dict().keys()
+
+
+def test_lora_trains_only_its_own_matrices_and_the_head(data):
+    recipe = lora_recipe()
+    fitted = fit.fit(recipe, data, split_rows(data, recipe))
+    original, got = cc.load("xs").backbone.state_dict(), fitted.network.backbone.state_dict()
+    changed = {n for n in original if not torch.equal(original[n], got[n])}
+    assert changed == {f"blocks.{i}.{layer}.weight" for i in range(LAYERS) for layer in ("qkv", "inner", "outer")}
+    for name in changed:
+        assert torch.linalg.matrix_rank(got[name] - original[name], atol=1e-5) <= 3
+    of_block = 3 * ((WIDTH + 3 * WIDTH) + (WIDTH + HIDDEN) + (HIDDEN + WIDTH))
+    head = 2 * 2 * WIDTH + 2 * WIDTH * 2 + 2  # scale and shift of the pooled vector, weights and biases of two classes
+    assert fitted.trained == LAYERS * of_block + head
+
+
+def test_the_merged_model_of_a_lora_run_is_an_ordinary_weights_folder_that_gives_the_trained_scores(tmp_path, data):
+    recipe = lora_recipe()
+    fitted = fit.fit_run(recipe, tmp_path / "run", data=data)
+    again = cc.load(tmp_path / "run")
+    again.bind(data)
+    task, test = again.tasks[0], split_rows(data, recipe).test
+    assert np.array_equal(
+        score_table(again, data, test, task).scores_NC, ScoreTable.read(tmp_path / "run" / "scores.parquet").scores_NC
+    )
+    assert Run.open(tmp_path / "run").summary["trained"] == fitted.trained < again.parameters_count / 10
+
+
+def test_lora_trains_the_embedding_of_a_new_feature_and_a_probe_refuses_it():
+    cloud = toy_cloud(60, features=(*JET_FEATURES, "timing"))
+    data = TrainingSet.from_cloud(cloud)
+    recipe = lora_recipe(new_features=("timing",))
+    fitted = fit.fit(recipe, data, split_rows(data, recipe))
+    assert fitted.network.backbone.particle.added_weight.abs().max() > 0
+    probe = recipes.make({"weights": "xs", "adapt": "probe", "tasks": (CLASSIFY,), "new_features": ("timing",)})
+    with pytest.raises(BadRecipe, match="timing"):
+        fit.prepare(probe, data, split_rows(data, probe))
+
+
+def test_the_rate_falls_by_the_layer_decay_from_block_to_block(data):
+    network = new_network("xs", data, (CLASSIFY,), 128, torch.Generator())
+    optimiser = make_optimiser(network, Optimisation(backbone_factor=0.5, layer_decay=0.8), 1e-3)
+    names = {id(p): n for n, p in network.named_parameters()}
+    factor = {names[id(p)]: g["factor"] for g in optimiser.param_groups for p in g["params"]}
+    assert factor["heads.classify_label.out.weight"] == 1
+    assert factor["backbone.norm.weight"] == 0.5
+    for block in range(LAYERS):
+        assert factor[f"backbone.blocks.{block}.qkv.weight"] == pytest.approx(0.5 * 0.8 ** (LAYERS - block))
+    for name in ("particle.weight", "pair.outer", "token_out.bias"):
+        assert factor[f"backbone.{name}"] == pytest.approx(0.5 * 0.8 ** (LAYERS + 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"rank": 96}, "rank 96"),
+        ({"adapt": "full"}, "rank is for 'lora'"),
+        ({"adapt": "probe", "rank": None, "optimisation": {"layer_decay": 0.5}}, "layer_decay"),
+        ({"adapt": "scratch", "rank": None, "weights": None, "tasks": [{**CLASSIFY.model_dump(), "kept": True}]}, "kept"),
+        ({"weights": None}, "weights"),
+        ({"seeds": 2}, "ensemble"),
+        ({"tasks": [{"task": "classify", "target": "label", "kept": True}]}, "narrow, wide"),
+        ({"tasks": [{"task": "regress", "target": "width", "kept": True}]}, "regress of width"),
+    ],
+)
+def test_what_is_impossible_stops_before_the_training(data, content, said):
+    def prepare():
+        recipe = lora_recipe(**content)
+        fit.prepare(recipe, data, split_rows(data, recipe))
+
+    with pytest.raises(BadRecipe, match=said):
+        prepare()
+
+
+@pytest.fixture
+def stores(tmp_path, monkeypatch):
+    """A store of pre-training and one of a new task, whose label has another name."""
+    monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(tmp_path / "cache"))
+    old = toy_cloud(200, seed=1)
+    new = toy_cloud(200, seed=2)
+    names = [{**label.model_dump(), "name": {"label": "is_wide"}.get(label.name, label.name)} for label in new.schema.labels]
+    schema = type(new.schema).model_validate({**new.schema.model_dump(), "labels": names})
+    events = {**new.events, "is_wide": new.events["label"]}
+    del events["label"]
+    for name, cloud in (("old", old), ("new", cc.Cloud(new.particles, events, schema))):
+        store.write(tmp_path / name, [cloud])
+    return tmp_path
+
+
+def test_replay_starts_from_the_old_head_and_keeps_what_it_could_do(stores):
+    steps = {"steps": 60, "batch": 32, "learning_rate": 3e-3, "validations": 2, "checkpoints": 0}
+    before = recipes.make({"size": "xs", "data": [str(stores / "old")], "tasks": (CLASSIFY,), "optimisation": steps})
+    fit.fit_run(before, stores / "pretrained")
+    kept, added = {"task": "classify", "target": "label", "kept": True}, {"task": "classify", "target": "is_wide"}
+    content = {"weights": str(stores / "pretrained"), "adapt": "full", "data": [str(stores / n) for n in ("new", "old")]}
+    content |= {"tasks": [added, kept], "mixture": {"weights": [0.7, 0.3]}, "optimisation": {**steps, "steps": 30}}
+    recipe = recipes.make(content)
+    data = fit.open_data(recipe)
+    ready = fit.prepare(recipe, data, split_rows(data, recipe))
+    assert ready.report.heads == ("classify_is_wide",)
+    old = cc.load(stores / "pretrained")
+    assert torch.equal(ready.network.heads["classify_label"].out.weight, old.heads["classify_label"].out.weight)
+    fit.fit_run(recipe, stores / "both")
+    for task, place in (("classify_label", "old"), ("classify_is_wide", "new")):
+        table = score_run(stores / "both", [stores / place], task=task)
+        assert (table.scores_NC.argmax(1) == table.truth).mean() > 0.9, task
+
+
+def test_an_ensemble_is_the_mean_of_its_members_and_goes_on_after_a_kill(tmp_path, data):
+    recipe = lora_recipe(seeds=2, seed=5)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    members = fit_ensemble(recipe, whole, data=data)
+    assert [m.name for m in members] == ["seed5", "seed6"]
+    a, b = (ScoreTable.read(m / "scores.parquet") for m in members)
+    table = ScoreTable.read(whole / "scores.parquet")
+    assert np.array_equal(a.event_id, table.event_id)
+    assert np.allclose(table.scores_NC, (a.scores_NC + b.scores_NC) / 2, atol=1e-7)
+    assert np.allclose(table.spread_NC, np.abs(a.scores_NC - b.scores_NC) / 2**0.5, atol=1e-6)
+
+    def kill(done, *_):
+        if done == 5 and (killed / "seed6" / "metrics.jsonl").is_file():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_ensemble(recipe, killed, data=data, on_record=kill)
+    with pytest.raises(BadRun, match="there already"):
+        fit_ensemble(recipe, killed, data=data)
+    fit_ensemble(recipe, killed, data=data, resume=True)
+    assert np.array_equal(ScoreTable.read(killed / "scores.parquet").scores_NC, table.scores_NC)
+    with pytest.raises(BadRun, match="complete"):
+        fit_ensemble(recipe, killed, data=data, resume=True)
