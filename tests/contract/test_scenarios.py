@@ -42,7 +42,6 @@ def test_every_class_of_a_shipped_scenario_makes_events_with_their_truth(name, s
     cloud = simulate(name, 2, seed=1, workers=1, mpi=False)
     assert cloud.labels["label"].tolist() == sorted([*range(len(scenario.classes))] * 2)
     assert cloud.schema.frame == ("jet" if scenario.output == "jets" else "collider")
-    assert cloud.schema.citation == tuple(scenario.citation.values())
     if name != "minimum_bias":  # a soft collision has no hard process
         assert np.all(cloud.labels["m_hat"] > 0)
         assert np.all(cloud.labels["process"] > 100)

@@ -14,6 +14,7 @@ from cloudchamber.data.store import Store
 from cloudchamber.errors import BadInput, CloudchamberError, MissingExtra
 from cloudchamber.events import kinematics
 from cloudchamber.simulate import load_scenario, production, pythia, scenario_names, simulate, stream
+from cloudchamber.simulate.card import load, shipped
 
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
@@ -86,6 +87,12 @@ def test_the_schema_says_that_it_is_simulation_and_whom_to_cite(jets):
     assert jets.schema.frame == "jet"
     assert {"arXiv:2203.11601", "arXiv:1111.6097", "arXiv:1307.6346", "arXiv:2202.03772"} <= set(jets.schema.citation)
     assert "MPI off" in jets.schema.notes
+
+
+@pytest.mark.parametrize("detector", shipped())
+def test_the_detector_that_was_used_is_cited_and_no_other(detector):
+    schema = production.production("lep_z", 1, detector=detector).schema
+    assert set(schema.citation) == {*load_scenario("lep_z").citation.values(), *load(detector).citation}
 
 
 def test_the_package_can_be_called_like_its_function():

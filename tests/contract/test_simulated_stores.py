@@ -91,6 +91,14 @@ def test_a_large_production_is_cut_into_jobs_of_several_chunks_in_the_order_of_f
     assert max(len(job.chunks) for job in production.production(["QCD"], 10_000_000).jobs()) == 20
 
 
+def test_a_detector_whose_numbers_changed_is_another_request(tmp_path):
+    card, asked = tmp_path / "mine.yaml", []
+    for field in (2.0, 2.0, 3.0):
+        card.write_text(f"extends: cms\nname: mine\nfield_t: {field}\n")
+        asked.append(production.production(["QCD"], 1, detector=card).asked())
+    assert asked[0] == asked[1] != asked[2]
+
+
 def test_the_verb_takes_a_scenario_its_classes_numbers_and_views(tmp_path):
     out = tmp_path / "events"
     command = ["simulate", "hera", "neutral_current:2", "--seed", "5", "-o", str(out), "--workers", "1"]

@@ -41,7 +41,33 @@ class Production:
     @cached_property
     def schema(self) -> Schema:
         """The schema of what is made."""
-        return _schema(self)
+        view = self.views[0]
+        scenario, jets = view.scenario, view.scenario.jets
+        columns = plain_yaml(Path(__file__).with_name("columns.yaml"), BadInput, "listing of columns")
+        known, is_jets = columns["labels"], scenario.output == "jets"
+        label = {"name": "label", "classes": self.classes, "description": "what was simulated"}
+        groups = [*(["jets"] if is_jets else []), "collision", *(["views"] if len(self.views) > 1 else [])]
+        what = f" {scenario.name}" if scenario.name != JETCLASS else ""
+        energy = f"{scenario.ecm:g} GeV" if scenario.ecm else f"{scenario.energies} GeV"
+        size = (
+            f"anti-kt R = {jets.radius:g}, pT {jets.pt[0]:g}-{jets.pt[1]:g} GeV, abs(eta) < {jets.max_eta:g}; " if jets else ""
+        )
+        detectors = [cited for v in self.views for cited in v.card.citation]
+        return Schema(
+            dataset=f"cloudchamber simulation{what}",
+            frame="jet" if is_jets else "collider",
+            features=tuple(Feature(**feature) for feature in columns["features"]),
+            columns=() if is_jets else tuple(Feature(**column) for column in columns["columns"]),
+            labels=tuple(Label(**one) for one in (label, *(one for group in groups for one in known[group]))),
+            simulated=True,
+            licence=scenario.licence,
+            citation=tuple(dict.fromkeys((*scenario.citation.values(), *detectors))),
+            notes=(
+                f"{scenario.description}. Pythia 8, beams {scenario.beams[0]} and {scenario.beams[1]}, {energy}, tune "
+                f"{scenario.tune or 'default'}, MPI {'on' if scenario.mpi else 'off'}, pile-up {scenario.pileup:g}; parametric "
+                f"{view.card.name} detector; {size}seed {self.seed}, {CHUNK} a chunk, {BATCH} a batch. {scenario.notes}"
+            ).rstrip(),
+        )
 
     def jobs(self, most: int = MAX_CHUNKS) -> list[Job]:
         """The work, in the order of the events: chunks that alternate between the classes, at most so many for each job."""
@@ -52,7 +78,14 @@ class Production:
 
     def asked(self) -> dict[str, Any]:
         """What was asked for, as JSON can hold it."""
-        views = [{"scenario": v.scenario.model_dump(mode="json"), "detector": v.card.name} for v in self.views]
+        views = [
+            {
+                "scenario": view.scenario.model_dump(mode="json"),
+                "detector": view.card.name,
+                "card_sha256": hashlib.sha256(view.card.model_dump_json().encode()).hexdigest(),
+            }
+            for view in self.views
+        ]
         return {"n": dict(zip(self.classes, self.n, strict=True)), "seed": self.seed, "views": views}
 
 
@@ -156,34 +189,6 @@ def _view(first: View, different: Mapping[str, Any]) -> View:
         raise BadInput(f"views share the hard process: {fixed.pop()!r} cannot differ; tune, pileup, mpi and detector can")
     card = load_card(different["detector"]) if "detector" in different else first.card
     return View(first.scenario.changed(numbers, mpi=different.get("mpi")), card)
-
-
-def _schema(production: Production) -> Schema:
-    view = production.views[0]
-    scenario, jets = view.scenario, view.scenario.jets
-    columns = plain_yaml(Path(__file__).with_name("columns.yaml"), BadInput, "listing of columns")
-    known, is_jets = columns["labels"], scenario.output == "jets"
-    label = {"name": "label", "classes": production.classes, "description": "what was simulated"}
-    groups = [*(["jets"] if is_jets else []), "collision", *(["views"] if len(production.views) > 1 else [])]
-    labels = [label, *(one for group in groups for one in known[group])]
-    what = f" {scenario.name}" if scenario.name != JETCLASS else ""
-    energy = f"{scenario.ecm:g} GeV" if scenario.ecm else f"{scenario.energies} GeV"
-    size = f"anti-kt R = {jets.radius:g}, pT {jets.pt[0]:g}-{jets.pt[1]:g} GeV, abs(eta) < {jets.max_eta:g}; " if jets else ""
-    return Schema(
-        dataset=f"cloudchamber simulation{what}",
-        frame="jet" if is_jets else "collider",
-        features=tuple(Feature(**feature) for feature in columns["features"]),
-        columns=() if is_jets else tuple(Feature(**column) for column in columns["columns"]),
-        labels=tuple(Label(**one) for one in labels),
-        simulated=True,
-        licence=scenario.licence,
-        citation=tuple(scenario.citation.values()),
-        notes=(
-            f"{scenario.description}. Pythia 8, beams {scenario.beams[0]} and {scenario.beams[1]}, {energy}, tune "
-            f"{scenario.tune or 'default'}, MPI {'on' if scenario.mpi else 'off'}, pile-up {scenario.pileup:g}; parametric "
-            f"{view.card.name} detector; {size}seed {production.seed}, {CHUNK} a chunk, {BATCH} a batch. {scenario.notes}"
-        ).rstrip(),
-    )
 
 
 def _clouds(jobs: Sequence[Job], workers: int, progress: Callable[[int], None] | None) -> Iterator[Cloud]:
