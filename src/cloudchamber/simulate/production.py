@@ -19,7 +19,7 @@ from cloudchamber.simulate.card import DEFAULT
 from cloudchamber.simulate.card import load as load_card
 from cloudchamber.simulate.collider import View, generate
 from cloudchamber.simulate.pythia import BATCH, pythia_module, pythia_seed
-from cloudchamber.simulate.scenario import JETCLASS, Scenario, load_scenario
+from cloudchamber.simulate.scenario import JETCLASS, Range, Scenario, load_scenario
 from cloudchamber.workers import check_stop, cores, executor, in_order
 
 CHUNK = 500  # jets or events that have a seed of their own
@@ -108,7 +108,7 @@ def production(
     *,
     seed: int = 0,
     mpi: bool | None = None,
-    pt_range: tuple[float, float] | None = None,
+    pt_range: Range | None = None,
     numbers: Mapping[str, float] | None = None,
     detector: str | Path = DEFAULT,
     views: Sequence[Mapping[str, Any]] = (),
@@ -129,7 +129,7 @@ def simulate(what: What, n: Numbers, **options: Any) -> Cloud:
     what: a list of classes such as ["QCD", "Hbb"], a shipped scenario's name, or the path of a scenario's YAML file.
     n: a number, or one for each class that is wanted. Chunks of 500 alternate between the classes.
     seed=0: the events depend on it, not on the workers, the other classes or n (more are appended).
-    mpi: multiparton interactions, three to four times slower with them. pt_range: GeV, of the jets.
+    mpi: multiparton interactions, three to four times slower with them. pt_range: GeV, of the jets, as (600, None).
     numbers: the scenario's with other values, as {"ecm": 8000, "tune": 21, "pileup": 50}. detector: the card's
     name ("cms", "atlas", "jetclass") or path; "v0_1" is that of the shipped weights' jets.
     views: what differs in each further view of the same hard processes, as [{}, {"tune": 21}, {"detector": "atlas"}]:
@@ -146,11 +146,26 @@ def stream(
 ) -> Iterator[Cloud]:
     """What `simulate` gives, as clouds of one chunk of one class, each as soon as it is there."""
     jobs = production(what, n, **options).jobs(most=1)
+    need_packages()
+    return clouds(jobs, make, workers, progress)
+
+
+def clouds(
+    jobs: Sequence[Any], make: Callable[[Any], Cloud], workers: int | None, progress: Callable[[int], None] | None
+) -> Iterator[Cloud]:
+    """The cloud of every job in their order, each as soon as it is there; workers and progress as of `simulate`."""
     if workers is not None and workers < 1:
         raise BadInput(f"workers must be at least 1, got workers = {workers}")
-    need_packages()
-    # A generator of its own, so that wrong arguments are told at the call and not at the first cloud.
-    return _clouds(jobs, min(workers or cores(), len(jobs)), progress)
+    count = min(workers or cores(), len(jobs))
+
+    def made() -> Iterator[Cloud]:  # so that wrong arguments are told at the call and not at the first cloud
+        with executor(count) as pool:
+            for cloud in in_order(pool, make, jobs, ahead=2 * count):
+                if progress is not None:
+                    progress(len(cloud))
+                yield cloud
+
+    return made()
 
 
 def make(job: Job) -> Cloud:
@@ -189,14 +204,6 @@ def _view(first: View, different: Mapping[str, Any]) -> View:
         raise BadInput(f"views share the hard process: {fixed.pop()!r} cannot differ; tune, pileup, mpi and detector can")
     card = load_card(different["detector"]) if "detector" in different else first.card
     return View(first.scenario.changed(numbers, mpi=different.get("mpi")), card)
-
-
-def _clouds(jobs: Sequence[Job], workers: int, progress: Callable[[int], None] | None) -> Iterator[Cloud]:
-    with executor(workers) as pool:
-        for cloud in in_order(pool, make, jobs, ahead=2 * workers):
-            if progress is not None:
-                progress(len(cloud))
-            yield cloud
 
 
 def _chunk(production: Production, number: int, chunk: int, n: int) -> Cloud:
