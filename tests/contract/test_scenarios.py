@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from cloudchamber.errors import BadInput, BadScenario, CloudchamberError
-from cloudchamber.simulate import load_scenario, pythia, resimulation, scenario_names, simulate
+from cloudchamber.simulate import load_scenario, pileup, pythia, resimulation, scenario_names, simulate
 from cloudchamber.simulate.resimulation import hard_processes, replayed
 
 pytest.importorskip("pythia8mc")
@@ -55,6 +55,24 @@ def test_missing_momentum_balances_the_particles(short):
     px, py = (-np.bincount(event, cloud.flat(name)) for name in ("px", "py"))
     assert cloud.events["met"] * np.cos(cloud.events["met_phi"]) == pytest.approx(px, abs=1e-2)
     assert cloud.events["met"] * np.sin(cloud.events["met_phi"]) == pytest.approx(py, abs=1e-2)
+
+
+def test_objects_are_told_of_the_same_particles_and_puppi_takes_the_pile_up_away(short, monkeypatch):
+    monkeypatch.setattr(pileup, "POOL", 100)
+    asked = {"n": {"z_jets": 8}, "seed": 3, "workers": 1, "mpi": False}
+    alone, piled, told = (
+        simulate("whole_events", **asked, numbers=n) for n in ({"objects": 1}, {"pileup": 20}, {"pileup": 20, "objects": 1})
+    )
+    assert np.array_equal(told.flat("px"), piled.flat("px"))
+    assert np.all(alone.flat("puppi") == 1)
+    pt, weighted = (np.hypot(told.flat("px"), told.flat("py")) * w for w in (1.0, told.flat("puppi")))
+    true = np.hypot(alone.flat("px"), alone.flat("py")).sum()
+    assert abs(weighted.sum() - true) < 0.25 * (pt.sum() - true)
+    identified, kind = told.flat("identified") == 1, sum(told.flat(f"is_{name}") for name in ("photon", "electron", "muon"))
+    assert np.all(kind[identified] == 1)
+    assert pt[identified].min() > 9.999  # float32; 10 GeV is the card's threshold
+    assert np.array_equal(np.isfinite(told.flat("isolation")), identified)
+    assert told.flat("isolated").sum() > 0
 
 
 def test_a_users_own_file_is_simulated_with_other_numbers(tmp_path, short):

@@ -329,3 +329,4 @@ def test_puppi_weights_follow_the_formula_by_hand():
     expected = erf((np.log(10 / 0.15) - middle) / width / np.sqrt(2))
     got = puppi(event(*particles), np.array([2]), CMS)
     assert got == pytest.approx([1, expected, 0, 0, 0, 0, 0])
+    assert np.all(puppi(event(*particles), np.array([0]), CMS) == 1)

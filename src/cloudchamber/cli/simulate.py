@@ -78,7 +78,7 @@ def simulate(  # typer reads the options in this order
     pt_max: Annotated[float | None, typer.Option(help="Highest pT of a jet [GeV].")] = None,
     numbers: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another ecm, tune, pileup, or number of the scenario."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Another ecm, tune, pileup, objects, or number of the scenario."),
     ] = None,
     views: Annotated[
         list[str] | None,

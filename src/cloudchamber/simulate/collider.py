@@ -17,8 +17,9 @@ from cloudchamber.events import Cloud, Schema, concatenate, kinematics
 from cloudchamber.events.clustering import Jets, cluster
 from cloudchamber.simulate.card import Card
 from cloudchamber.simulate.detector import INVISIBLE, detect
-from cloudchamber.simulate.objects import missing_momentum
+from cloudchamber.simulate.objects import identify, missing_momentum
 from cloudchamber.simulate.pileup import overlaid
+from cloudchamber.simulate.puppi import puppi
 from cloudchamber.simulate.pythia import BATCH, Record, collisions, pythia_seed, rows
 from cloudchamber.simulate.resimulation import hard_processes, replayed
 from cloudchamber.simulate.scenario import Class, Scenario
@@ -91,6 +92,8 @@ class _Groups:
 def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, schema: Schema) -> tuple[Cloud, Array]:
     """The groups that fit as events of a cloud, particles by falling pT; and a key of each, equal for the same origin."""
     seen = detect(record.stable, view.card, rng)
+    if view.scenario.objects:  # with random numbers of their own: the particles are the same with and without
+        seen |= identify(seen, view.card, rng.spawn(1)[0]) | {"puppi": puppi(seen, record.truth["n_pileup"], view.card)}
     groups = (_jets if view.scenario.output == "jets" else _events)(record, seen, view.scenario, kind)
     kept = np.flatnonzero(groups.fits)
     new_index = np.full(len(groups.fits) + 1, -1)

@@ -18,6 +18,7 @@ from cloudchamber.recipe import plain_yaml
 from cloudchamber.simulate.card import DEFAULT
 from cloudchamber.simulate.card import load as load_card
 from cloudchamber.simulate.collider import View, generate
+from cloudchamber.simulate.puppi import CITATION as PUPPI
 from cloudchamber.simulate.pythia import BATCH, pythia_module, pythia_seed
 from cloudchamber.simulate.scenario import JETCLASS, Range, Scenario, load_scenario
 from cloudchamber.workers import check_stop, cores, executor, in_order
@@ -47,6 +48,7 @@ class Production:
         known, is_jets = columns["labels"], scenario.output == "jets"
         label = {"name": "label", "classes": self.classes, "description": "what was simulated"}
         groups = [*(["jets"] if is_jets else []), "collision", *(["views"] if len(self.views) > 1 else [])]
+        features = [*columns["features"], *(columns["objects"] if scenario.objects else [])]
         what = f" {scenario.name}" if scenario.name != JETCLASS else ""
         energy = f"{scenario.ecm:g} GeV" if scenario.ecm else f"{scenario.energies} GeV"
         size = (
@@ -56,12 +58,12 @@ class Production:
         return Schema(
             dataset=f"cloudchamber simulation{what}",
             frame="jet" if is_jets else "collider",
-            features=tuple(Feature(**feature) for feature in columns["features"]),
+            features=tuple(Feature(**feature) for feature in features),
             columns=() if is_jets else tuple(Feature(**column) for column in columns["columns"]),
             labels=tuple(Label(**one) for one in (label, *(one for group in groups for one in known[group]))),
             simulated=True,
             licence=scenario.licence,
-            citation=tuple(dict.fromkeys((*scenario.citation.values(), *detectors))),
+            citation=tuple(dict.fromkeys((*scenario.citation.values(), *detectors, *([PUPPI] if scenario.objects else [])))),
             notes=(
                 f"{scenario.description}. Pythia 8, beams {scenario.beams[0]} and {scenario.beams[1]}, {energy}, tune "
                 f"{scenario.tune or 'default'}, MPI {'on' if scenario.mpi else 'off'}, pile-up {scenario.pileup:g}; parametric "
@@ -130,8 +132,8 @@ def simulate(what: What, n: Numbers, **options: Any) -> Cloud:
     n: a number, or one for each class that is wanted. Chunks of 500 alternate between the classes.
     seed=0: the events depend on it, not on the workers, the other classes or n (more are appended).
     mpi: multiparton interactions, three to four times slower with them. pt_range: GeV, of the jets, as (600, None).
-    numbers: the scenario's with other values, as {"ecm": 8000, "tune": 21, "pileup": 50}. detector: the card's
-    name ("cms", "atlas", "jetclass") or path; "v0_1" is that of the shipped weights' jets.
+    numbers: the scenario's with other values, as {"ecm": 8000, "tune": 21, "pileup": 50, "objects": 1}. detector: the
+    card's name ("cms", "atlas", "jetclass") or path; "v0_1" is that of the shipped weights' jets.
     views: what differs in each further view of the same hard processes, as [{}, {"tune": 21}, {"detector": "atlas"}]:
     other random numbers alone, or `tune`, `pileup`, `mpi`, `detector` too. Label `pair` is equal in the views of a jet
     or event.

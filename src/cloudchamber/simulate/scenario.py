@@ -57,7 +57,8 @@ class Scenario(_Document):
     output: `jets` (each jet that fits is an event of its own) or `events` (whole collisions; with `jets` those whose leading
     jet fits). beams: PDG codes. ecm: GeV, of the collision; or energies: those of the two beams. tune: Pythia's number for
     hadron beams. mpi: multiparton interactions, about four times slower with them. pileup: mean number of further proton
-    collisions. settings: Pythia's, for every class. parameters: numbers for which `{name}` stands in the settings.
+    collisions. objects: whether particles also say if they are identified and isolated, and their PUPPI weights. settings:
+    Pythia's, for every class. parameters: numbers for which `{name}` stands in the settings.
     """
 
     version: Literal[1] = 1
@@ -70,6 +71,7 @@ class Scenario(_Document):
     tune: int | None = Field(None, ge=1, le=32)
     mpi: bool = True
     pileup: float = Field(0.0, ge=0, le=500)
+    objects: bool = False
     jets: Jets | None = None
     settings: tuple[str, ...] = ()
     parameters: dict[str, float] = {}
@@ -107,7 +109,7 @@ class Scenario(_Document):
     @property
     def numbers(self) -> dict[str, float]:
         """The numbers that `changed` takes, with their values here."""
-        general = {"ecm": self.ecm, "tune": self.tune, "pileup": self.pileup}
+        general = {"ecm": self.ecm, "tune": self.tune, "pileup": self.pileup, "objects": self.objects}
         return {name: value for name, value in general.items() if value is not None} | self.parameters
 
     def changed(self, numbers: Mapping[str, float], *, mpi: bool | None = None, pt_range: Range | None = None) -> Scenario:
