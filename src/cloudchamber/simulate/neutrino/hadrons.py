@@ -12,15 +12,7 @@ from scipy.special import gammaln
 
 from cloudchamber.errors import CloudchamberError
 from cloudchamber.simulate.neutrino.interactions import Particles
-from cloudchamber.simulate.neutrino.kinematics import (
-    NUCLEON,
-    PION,
-    Array,
-    boost,
-    mass_of,
-    phase_space,
-    two_body,
-)
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON, PION, Array, boost, mass_of, phase_space, two_body
 from cloudchamber.simulate.neutrino.resonance import RESONANCES
 from cloudchamber.simulate.pythia import pythia_module
 

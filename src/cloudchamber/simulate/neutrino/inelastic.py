@@ -59,7 +59,7 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
 
     The axial part beyond the vector part, which does not vanish at Q^2 = 0, is longitudinal: it adds to F2, not to F1.
     """
-    nu = (w**2 - kin.NUCLEON**2 + q2) / (2 * kin.NUCLEON)
+    nu, _ = kin.boson(w, q2)
     x = q2 / (2 * kin.NUCLEON * nu)
     light, heavy = tabulate(_xi(x, q2, 0.0), q2), tabulate(_xi(x, q2, _CHARM_MASS), q2)
     vector, axial = _factors(q2)
@@ -70,14 +70,8 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
         found.append(np.stack([_pairs(parts[0], nucleon, anti, charged) + charm, charm]))
     (total_v, charm_v), (total_a, charm_a), (total_va, _) = found
     f2, xf3 = SCALE * (total_v[0] + total_a[0]), SCALE * 2 * total_va[1] * np.polyval(_H[::-1], x)
-    f1 = (
-        SCALE
-        * 2
-        * total_v[0]
-        * (1 + 4 * kin.NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
-        / (1 + longitudinal(x, q2))
-        / (2 * x + 1e-12)
-    )
+    mass_term = 1 + 4 * kin.NUCLEON**2 * x**2 / np.maximum(q2, 1e-9)
+    f1 = SCALE * 2 * total_v[0] * mass_term / (1 + longitudinal(x, q2)) / (2 * x + 1e-12)
     share = SCALE * (charm_v[0] + charm_a[0]) / np.maximum(f2, 1e-12)
     return np.where(q2 > 0, np.stack([f1, f2, xf3 / (x + 1e-12)]), 0.0), share
 
@@ -89,7 +83,7 @@ def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool,
     hep-ph/0208187, eq. 2 and 6), but with Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (PCAC with a
     massive lepton: C. Berger, L. Sehgal, arXiv:0709.4378).
     """
-    nu = (w**2 - kin.NUCLEON**2 + q2) / (2 * kin.NUCLEON)
+    nu, _ = kin.boson(w, q2)
     x, y, m2 = q2 / (2 * kin.NUCLEON * nu), nu / energy, np.where(charged, kin.MUON**2, 0.0)
     f1, f2, f3 = f_3
     inner = (y**2 * x + m2 * y / (2 * energy * kin.NUCLEON)) * f1

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.simulate.neutrino.kinematics import MASSES, NUCLEON, PION
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON, PION
 
 Array = NDArray[Any]
 
-PROTON, NEUTRON, PIZERO, PIPLUS = _CODES = 2212, 2112, 111, 211
+PROTON, NEUTRON, PIZERO, PIPLUS = 2212, 2112, 111, 211
 _MB = 0.1  # fm2
 
 # Total cross-sections of pi+ p and pi- p [mb] at sqrt(s) [GeV]: measured, as compiled in Geant4's G4XpipNTotal, G4XpimNTotal.
@@ -45,11 +45,6 @@ _NUCLEON_STATES = {
     1: (((PROTON, NEUTRON, PIZERO), 0.5), ((PROTON, PROTON, -PIPLUS), 0.25), ((NEUTRON, NEUTRON, PIPLUS), 0.25)),
     0: (((PROTON, NEUTRON, -PIPLUS), 0.82), ((NEUTRON, NEUTRON, PIZERO), 0.18)),
 }
-
-
-def masses(pdg: Array) -> NDArray[np.float64]:
-    """Masses [GeV] of pions and nucleons; 0 for code 0."""
-    return np.select([np.abs(pdg) == code for code in _CODES], [MASSES[code] for code in _CODES], 0.0)
 
 
 def cross_sections(pdg: Array, sqrt_s: Array) -> NDArray[np.float64]:

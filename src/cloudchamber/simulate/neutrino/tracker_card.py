@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cloudchamber.simulate.neutrino.kinematics import PROTON
 
 NUCLEAR, TRACKER, ECAL, HCAL = 1, 2, 3, 4  # cluster_subdet
-VIEW_AXES = {1: 0.0, 2: -np.pi / 3, 3: np.pi / 3}  # rad, the axis that X, U and V measure (arXiv:1305.5199, section 2.1)
+VIEW_AXES = np.array([np.nan, 0.0, -np.pi / 3, np.pi / 3])  # rad, the axis that X, U, V measure (arXiv:1305.5199, section 2.1)
 # Protons in plastic scintillator: kinetic energy [GeV] and range [g/cm2]; NIST PSTAR for water times 1.02 for CH, above 1 GeV
 # by 2.0 to 2.1 MeV cm2/g (unverified). Other particles by their mass.
 _T = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 20.0, 200.0)
