@@ -28,7 +28,7 @@ _FORMATION = 0.342  # fm/c (SKAT, as in GENIE, arXiv:1510.05494): DIS hadrons mo
 _AT_REST = np.array([kin.CARBON, 0.0, 0.0, 0.0])
 # Absorption: on nucleons over that on deuterons, and by how much a bound pair's is shifted [GeV]. Both chosen (see above).
 _PAIRS, _PAIR_SHIFT = 3.2, 0.025
-_LIKE = 0.1  # share of absorptions on nn by pi+ (pp by pi-); ours, after 3He data (unverified)
+_LIKE = 0.1  # share of absorptions on nn by pi+ (pp by pi-); ours, after 3He data (not checked against a second source)
 _NUCLEUS = 1_000_000_000
 
 

@@ -1,7 +1,7 @@
 """Scattering on quarks: leading-order parton densities continued to low Q^2, as structure functions of the nucleon."""
 
 # A. Bodek and U. K. Yang, arXiv:2108.09240: scaling variable, K factors of vector and axial parts, H of x F3. They were fitted
-# with GRV98; here they go with GRV94 (doi:10.1007/BF01574161), the set of this family that Pythia carries. Left out: their
+# with GRV98; here they go with GRV94 (doi:10.1007/BF01624586), the set of this family that Pythia carries. Left out: their
 # factors for d/u at high x and for low W, and the nuclear modification of quarks (EMC effect, shadowing).
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool,
 
 
 def longitudinal(x: Array, q2: Array) -> Array:
-    """sigma_L / sigma_T: R1990 of L. Whitlow et al., doi:10.1016/0370-2693(90)91176-C; below 0.35 GeV^2 as Bodek and Yang."""
+    """sigma_L / sigma_T: R1990 of L. Whitlow et al., doi:10.1016/0370-2693(90)91176-C; below 0.35 GeV^2 as Bodek and Yang.
+
+    The same numbers as in GENIE, PhysUtils.cxx, RWhitlow.
+    """
     scale = np.maximum(q2, 0.35)
     theta = 1 + 12 * scale / (scale + 1) * 0.125**2 / (0.125**2 + x**2)
     ratio = 0.0635 * theta / np.log(scale / 0.04) + 0.5747 / scale - 0.3534 / (scale**2 + 0.3**2)

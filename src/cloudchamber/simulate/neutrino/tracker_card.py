@@ -14,10 +14,11 @@ from cloudchamber.simulate.neutrino.kinematics import PROTON
 
 NUCLEAR, TRACKER, ECAL, HCAL = 1, 2, 3, 4  # cluster_subdet
 VIEW_AXES = np.array([np.nan, 0.0, -np.pi / 3, np.pi / 3])  # rad, the axis that X, U, V measure (arXiv:1305.5199, section 2.1)
-# Protons in plastic scintillator: kinetic energy [GeV] and range [g/cm2]; NIST PSTAR for water times 1.02 for CH, above 1 GeV
-# by 2.0 to 2.1 MeV cm2/g (unverified). Other particles by their mass.
-_T = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 20.0, 200.0)
-_R = (0, 0.0025, 0.037, 0.125, 0.434, 0.903, 2.27, 4.68, 7.87, 16.1, 26.5, 52.5, 119.7, 328, 815, 2300, 9500, 95000)
+# Protons in polystyrene: kinetic energy [GeV] and range [g/cm2], NIST PSTAR; above 10 GeV what muons of 5, 20 and 100 GeV have
+# there, over their mass (PUMAS, github.com/niess/pumas-materials). Other particles by their mass.
+_T = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 44.4, 177.6, 888.0)
+_R = (0, 0.00244, 0.0366, 0.1245, 0.4324, 0.9001, 2.268, 4.706, 7.87, 16.1, 26.5, 52.55, 119.6, 333, 827.2)
+_R += (2366, 4842, 20350, 74800, 334600)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Planes:
 
 @dataclass(frozen=True)
 class TrackerCard:
-    """Lengths in mm, energies in GeV, times in ns. "Tuned": chosen so that published means of real simulated files come out."""
+    """Lengths in mm, energies in GeV, times in ns.
+
+    "Tuned": chosen so that published means of real simulated files come out. "Unverified": not checked against a second source.
+    """
 
     # Geometry: arXiv:1305.5199; z of modules from MINERvA's analysis package (tracker 27-80 in reference tuples).
     regions: tuple[tuple[float, float, int, float, float], ...] = (
