@@ -1,7 +1,7 @@
 """Energy that particles leave in the planes of a scintillator tracker: tracks, showers, debris of collisions, neutrons.
 
 Parametric: particles go straight, lose energy by range tables and collide at most once; what comes of a collision is a few
-deposits near it; showers are points along their axis.
+deposits near it; showers are points along their axis. Widths and shares that stand in the code have no source but this model.
 """
 
 # N event, T particle or deposit

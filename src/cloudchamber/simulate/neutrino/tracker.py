@@ -1,6 +1,7 @@
 """A scintillator tracker's reconstruction of neutrino events: muon, prongs, photons, blobs, Michel electrons, recoil.
 
-Efficiencies and resolutions, not hits that are fitted. What is chosen so that published means come out is marked in the card.
+Efficiencies and resolutions, not hits that are fitted. What is chosen so that published means come out is marked in the card;
+widths, delays and shares that stand in the code have no source but this model.
 Left out: vertices in other materials, decays in flight, K0S and hyperons (neutral ones are like neutrons), MINOS itself.
 """
 
