@@ -17,7 +17,7 @@ VIEW_AXES = np.array([np.nan, 0.0, -np.pi / 3, np.pi / 3])  # rad, the axis that
 # Protons in polystyrene: kinetic energy [GeV] and range [g/cm2], NIST PSTAR; above 10 GeV what muons of 5, 20 and 100 GeV have
 # there, over their mass (PUMAS, github.com/niess/pumas-materials). Other particles by their mass.
 _T = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 44.4, 177.6, 888.0)
-_R = (0, 0.00244, 0.0366, 0.1245, 0.4324, 0.9001, 2.268, 4.706, 7.87, 16.1, 26.5, 52.55, 119.6, 333, 827.2)
+_R: tuple[float, ...] = (0, 0.00244, 0.0366, 0.1245, 0.4324, 0.9001, 2.268, 4.706, 7.87, 16.1, 26.5, 52.55, 119.6, 333, 827.2)
 _R += (2366, 4842, 20350, 74800, 334600)
 
 
