@@ -88,9 +88,9 @@ def main() -> None:
     seeds = [SEED + i for i in range(chunks)]
     for seed in seeds:
         interactions = generate(chunk, flux, seed=seed)
-        start = time.perf_counter()
+        start = time.process_time()
         parts.append(simulate(interactions, np.random.default_rng(seed)))
-        rates.append(chunk / (time.perf_counter() - start))
+        rates.append(chunk / (time.process_time() - start))
     response = joined(parts)
     cloud = data.from_columns({f"{TREE}/{name}": b for name, b in response.items()}, READER)
     figures = {"events_per_second": record.median(rates, "events/s"), **response_figures(response, cloud)}
