@@ -53,9 +53,7 @@ class Frozen(nn.Module):
     def forward(self, particles: Tensor, columns: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and embedding of a batch."""
         encoded = self.network(Inputs(particles, columns, mask))
-        scores = self.task.predict(encoded)
-        assert scores is not None
-        return scores, encoded.pooled_BE
+        return self.task.predict(encoded), encoded.pooled_BE
 
     def example(self, events: int, particles: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs that are no physics: normal numbers, a tenth of them missing, events of different lengths."""

@@ -116,14 +116,8 @@ def scores(
     network: Network, data: TrainingSet, rows: NDArray[np.int64], task: Task, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """(N, C) scores of the events `rows`, in their order."""
-
-    def read(encoded: Encoded) -> Tensor:
-        predicted = task.predict(encoded)
-        assert predicted is not None
-        return predicted
-
     network.to(device)
-    return _collect(network.backbone, data, rows, read, device)
+    return _collect(network.backbone, data, rows, task.predict, device)
 
 
 def embeddings(backbone: Backbone, data: TrainingSet, rows: NDArray[np.int64], device: str = "cpu") -> NDArray[np.float32]:
