@@ -143,7 +143,13 @@ def score_table(
     """
     label = task.label
     assert label is not None
-    table = scores(network, data, rows, task, device)
+
+    def read(encoded: Encoded) -> Tensor:
+        return torch.cat([task.predict(encoded), encoded.pooled_BE], dim=1) if embed else task.predict(encoded)
+
+    network.to(device)
+    found = _collect(network.backbone, data, rows, read, device)
+    table, embedding = np.split(found, [-network.backbone.out_width], axis=1) if embed else (found, None)
     ids = data[rows].ids
     quantiles = task.quantiles(table) if isinstance(task, Regress) else None
     levels = task.options.levels if isinstance(task, Regress) and quantiles is not None else ()
@@ -155,7 +161,7 @@ def score_table(
         scores_NC=table if label.classes else table[:, :1],
         fold=split_of(ids) if fold is None else np.full(len(rows), SPLITS.index(fold), dtype=np.int8),
         weight=data[rows].weights,
-        embedding_NE=embeddings(network.backbone, data, rows, device) if embed else None,
+        embedding_NE=embedding,
         levels=levels,
         quantiles_NQ=quantiles,
         spread_NC=table[:, 1:] if isinstance(task, Regress) and task.options.loss == "gaussian" else None,
