@@ -31,8 +31,8 @@ from cloudchamber.train.events import read_events
 from cloudchamber.train.network import Network, load
 from cloudchamber.train.rows import partners
 
-_MAX_TOKENS = 4096
-_CALIBRATION = 20_000  # validation events whose scores are kept: a coverage of 90 % is then known to 0.2 %
+SCORES, VALIDATION = "scores.parquet", "validation.parquet"  # of a run: test events, and those to calibrate with
+MAX_TOKENS = 4096  # per batch where nothing is trained
 
 
 def predicting_task(network: Network, key: str | None = None) -> Task:
@@ -85,7 +85,7 @@ def unseen(run: Path, paths: Sequence[Path], table: ScoreTable) -> ScoreTable:
     if not (run / "run.json").is_file():
         return table
     parents = {p["sha256"] for p in Run.open(run).info["parents"]}
-    own = ScoreTable.read(run / "scores.parquet").event_id if (run / "scores.parquet").is_file() else np.empty(0, np.uint64)
+    own = ScoreTable.read(run / SCORES).event_id if (run / SCORES).is_file() else np.empty(0, np.uint64)
     same = bool(parents & {file_hash(p) for p in paths}) or bool(np.isin(table.event_id, own).any())
     return table.of_fold(SPLITS.index("test")) if same else table
 
@@ -102,14 +102,6 @@ def checked_device(name: str) -> str:
     if name == "cpu" or (name.split(":", maxsplit=1)[0] == "cuda" and torch.cuda.is_available()):
         return name
     raise BadInput(f"device {name!r} cannot be used here; expected 'cpu'" + (", 'cuda'" if torch.cuda.is_available() else ""))
-
-
-def write_validation(run: Path, network: Network, data: TrainingSet, val: NDArray[np.int64], task: Task, sha256: str) -> None:
-    """Write validation.parquet: scores of a task, of events that they can be calibrated with."""
-    chosen = data.sample(val, _CALIBRATION)
-    known = score_table(network, data, chosen, task, run=run.name, sha256=sha256, fold="val", embed=True).known()
-    if len(known):
-        known.write(run / "validation.parquet")
 
 
 def scores(
@@ -185,7 +177,7 @@ def segmented(network: Network, cloud: Cloud, device: str = "cpu") -> Cloud:
     network.eval().to(checked_device(device))
     found = np.empty((int(kept.counts.sum()), len(names)), dtype=np.float32)
     first = np.cumsum(kept.counts) - kept.counts
-    for batch in micro_batches(data, np.arange(len(data)), _MAX_TOKENS):
+    for batch in micro_batches(data, np.arange(len(data)), MAX_TOKENS):
         scores_BPC = task.predict_particles(network(Inputs.of(batch, device))).float().cpu().numpy()
         found[(first[batch.index_B][:, None] + np.arange(batch.mask_BP.shape[1]))[batch.mask_BP]] = scores_BPC[batch.mask_BP]
     features = (*kept.schema.features, *(Feature(name=n, description="probability") for n in names))
@@ -203,7 +195,7 @@ def quality(
     """
     network.eval().to(device)
     found: dict[str, dict[str, list[NDArray[Any]]]] = {}
-    for batch in micro_batches(data, data.sample(rows, events), _MAX_TOKENS, partners(data, (rows,), network)):
+    for batch in micro_batches(data, data.sample(rows, events), MAX_TOKENS, partners(data, (rows,), network)):
         inputs = Inputs.of(batch, device)
         encoded = network(inputs)
         for task in network.tasks:
@@ -236,7 +228,7 @@ def _collect(
     backbone.eval().to(device)
     parts, order = [], []
     position = {int(row): i for i, row in enumerate(rows)}
-    for batch in micro_batches(data, rows, _MAX_TOKENS):
+    for batch in micro_batches(data, rows, MAX_TOKENS):
         parts.append(read(backbone(Inputs.of(batch, device))).float().cpu().numpy())
         order.append([position[int(i)] for i in batch.index_B])
     stacked = np.concatenate(parts)
