@@ -29,7 +29,7 @@ from cloudchamber.train.fit import citations, fit
 from cloudchamber.train.network import Network, load_backbone, save
 from cloudchamber.train.network import load as load_network
 from cloudchamber.train.rows import Rows
-from cloudchamber.train.scoring import VALIDATION, embeddings, predicting_task, score_table, scores, segmented
+from cloudchamber.train.scoring import VALIDATION, embeddings, in_classes, predicting_task, score_table, scores, segmented
 from cloudchamber.train.weights import weights_folder
 
 Events = Cloud | str | Path | Sequence[str | Path]
@@ -287,8 +287,7 @@ class Classifier(ClassifierMixin, _Estimator):
         if isinstance(y, str):
             # By name: other events may list the same classes in another order.
             names = cloud.schema.label(cloud.schema.resolve(y)).classes
-            index = np.array([self.class_names_.index(n) if n in self.class_names_ else -1 for n in names] + [-1])
-            truth = index[np.asarray(cloud.labels[y])]
+            truth = in_classes(np.asarray(cloud.labels[y]), names, self.class_names_)
         else:
             values = _one_per_event(cloud, y)
             truth = np.where(np.isin(values, self.classes_), np.searchsorted(self.classes_, values), -1)

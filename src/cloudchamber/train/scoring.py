@@ -216,8 +216,12 @@ def _truth(data: TrainingSet, rows: NDArray[np.int64], label: Label) -> NDArray[
     values = data[rows].target(label.name)
     if not label.classes:
         return values
-    own = data.schema.label(label.name).classes
-    index = np.array([label.classes.index(c) if c in label.classes else -1 for c in own] + [-1])
+    return in_classes(values, data.schema.label(label.name).classes, label.classes)
+
+
+def in_classes(values: NDArray[Any], own: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) indices into `classes` of events whose `values` are indices into `own`; -1 for one unknown to either."""
+    index = np.array([classes.index(c) if c in classes else -1 for c in own] + [-1])
     return np.asarray(index[values])
 
 
