@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,6 @@ def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     )
     keep_heads(network, folder)
     restrict(network, recipe, report, generator)
-    report = replace(report, heads=tuple(t.key for t in network.tasks if not t.spec.kept))
     return Prepared(network, recipe, report, scale)
 
 

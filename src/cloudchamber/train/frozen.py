@@ -36,9 +36,9 @@ class Frozen(nn.Module):
     def __init__(self, network: Network, task: Task):
         super().__init__()
         particle, column = network.backbone.particle, network.backbone.column
-        self.names = ((*GEOMETRY[:2], *(particle.trained or particle.names)), column.trained or column.names)
-        particle.bind(self.names[0][2:])
-        column.bind(self.names[1])
+        self.names = ((*GEOMETRY[:2], *particle.trained), column.trained)
+        particle.bind(particle.trained)
+        column.bind(column.trained)
         self.network = network.eval()
         self.task = task
 
