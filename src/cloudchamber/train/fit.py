@@ -232,17 +232,6 @@ def resume(
     return _into_run(run, prepare(recipe, data, rows), data, rows, device, on_record)
 
 
-def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]:
-    """What a model was trained on, for its configuration and card."""
-    return {
-        "dataset": data.schema.dataset,
-        "events": len(rows.train),
-        "classes": class_counts(data, rows.train),
-        "jets_seen": jets_seen,
-        "notes": data.schema.notes,
-    }
-
-
 def _parents(recipe: Recipe) -> tuple[Path, ...]:
     weights = tuple(weights_folder(name) / "model.safetensors" for name in _weights(recipe))
     card = () if recipe.card is None else (Path(recipe.card),)
@@ -264,7 +253,13 @@ def _weights(recipe: Recipe) -> list[str]:
 
 def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
     fitted = _train(ready, data, rows, run, device, on_record)
-    described = description(data, rows, fitted.progress.jets)
+    described = {
+        "dataset": data.schema.dataset,
+        "events": len(rows.train),
+        "classes": class_counts(data, rows.train),
+        "jets_seen": fitted.progress.jets,
+        "notes": data.schema.notes,
+    }
     owed, licence = citations(ready.recipe, data.schema), data.schema.licence
     digest = save(fitted.network, run.path / "model", data=described, citation=owed, licence=licence)
     run.finish(_summary(run, fitted, data, rows, digest))
