@@ -245,8 +245,8 @@ def test_generated_jets_are_those_that_were_asked_for(run, tmp_path):
 
 
 def test_fine_tuning_on_a_label_of_particles_is_segmentation(data):
-    recipe = make(RECIPE | {"tasks": ({"task": "classify", "target": "origin"}, {"task": "classify", "target": "label"})})
-    assert [t.task for t in fit.with_suitable_task(recipe, data.schema).tasks] == ["segment", "classify"]
+    tasks = {target: fit.task_for(target, data.schema).task for target in ("origin", "label", "width")}
+    assert tasks == {"origin": "segment", "label": "classify", "width": "regress"}
 
 
 def test_a_number_of_events_cannot_be_segmented_nor_whole_events_be_generated(data):

@@ -64,15 +64,11 @@ def open_data(recipe: Recipe) -> TrainingSet:
     return TrainingSet.from_cloud(cloud, recipe.max_particles)
 
 
-def with_suitable_task(recipe: Recipe, schema: Schema) -> Recipe:
-    """The recipe with `regress` in place of `classify` for numbers, `segment` for classes of particles."""
-    tasks = []
-    for spec in recipe.tasks:
-        task, name = spec.task, spec.target and schema.resolve(spec.target)
-        if name and task == "classify":
-            task = "segment" if name in schema.particle_label_names else task if schema.label(name).classes else "regress"
-        tasks.append(spec.model_copy(update={"task": task}))
-    return recipe.model_copy(update={"tasks": tuple(tasks)})
+def task_for(target: str, schema: Schema) -> TaskSpec:
+    """The task that learns a label: `classify` for classes of events, `regress` for numbers, `segment` for particles."""
+    name = schema.resolve(target)
+    of_events = "classify" if schema.label(name).classes else "regress"
+    return TaskSpec(task="segment" if name in schema.particle_label_names else of_events, target=target)
 
 
 def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
