@@ -195,7 +195,7 @@ def test_one_recipe_trains_them_all_and_tells_their_quality(run):
 
 def test_quantiles_are_in_the_score_table_and_do_not_cross(run):
     table = ScoreTable.read(run / "scores.parquet")
-    assert table.quantile_columns == ("q0.16_width", "q0.5_width", "q0.84_width")
+    assert table.columns[1] == ("q0.16_width", "q0.5_width", "q0.84_width")
     assert (np.diff(table.quantiles_NQ, axis=1) >= 0).all()
     assert np.array_equal(table.quantiles_NQ[:, 1], table.scores_NC[:, 0])
     below = Run.open(run).summary["test"]["below_0.84"]

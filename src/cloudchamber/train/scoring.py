@@ -87,7 +87,7 @@ def unseen(run: Path, paths: Sequence[Path], table: ScoreTable) -> ScoreTable:
     parents = {p["sha256"] for p in Run.open(run).info["parents"]}
     own = ScoreTable.read(run / SCORES).event_id if (run / SCORES).is_file() else np.empty(0, np.uint64)
     same = bool(parents & {file_hash(p) for p in paths}) or bool(np.isin(table.event_id, own).any())
-    return table.of_fold(SPLITS.index("test")) if same else table
+    return table.where(table.fold == SPLITS.index("test")) if same else table
 
 
 def members_of(run: Path) -> tuple[Path, ...]:
