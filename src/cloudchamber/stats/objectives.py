@@ -1,4 +1,4 @@
-"""Figures of quality of the objectives beyond scores of events: segmentation, quantiles, generation, retrieval. NumPy only."""
+"""Figures of quality of the objectives beyond scores of events: segmentation, quantiles, generation, retrieval."""
 
 # N event, T particle, C class, Q quantile, K candidate
 
@@ -39,7 +39,7 @@ def distance(true: ArrayLike, made: ArrayLike) -> float:
     """
     from scipy.stats import wasserstein_distance
 
-    spread = float(np.std(true, dtype=np.float64))
+    spread = float(np.asarray(true, dtype=np.float64).std())
     return float(wasserstein_distance(true, made)) / spread if spread > 0 else float("nan")
 
 
