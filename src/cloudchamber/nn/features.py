@@ -83,7 +83,7 @@ class NamedFeatures(nn.Module):
         self.width = width
         self.weight = nn.Parameter(torch.randn(len(self.norms), width) / max(len(self.norms), 1) ** 0.5)
         self.added_weight = nn.Parameter(torch.zeros(len(self.added), width))
-        self._bound: tuple[str, ...] = ()
+        self.bound: tuple[str, ...] = ()  # the data columns that are read, in their order
         self._has_tanh: dict[str, bool] = {}  # by group; asked of the tensor it would be no constant of an exported graph
         self.trained: tuple[str, ...] = ()  # the features of the data that the module was last trained on
 
@@ -91,11 +91,6 @@ class NamedFeatures(nn.Module):
     def names(self) -> tuple[str, ...]:
         """Every feature that the module knows."""
         return (*self.norms, *self.added)
-
-    @property
-    def bound(self) -> tuple[str, ...]:
-        """The data columns that are read, in their order."""
-        return self._bound
 
     def match(self, data_names: Sequence[str], allowed: Sequence[str] = ()) -> Match:
         """Compare with the features of some data.
@@ -116,13 +111,14 @@ class NamedFeatures(nn.Module):
 
     def require(self, data_names: Sequence[str]) -> None:
         """Raise BadWeights unless the data have exactly the features that the module was trained with."""
-        trained = self.trained or self.names
-        lacking, unknown = ([n for n in a if n not in b] for a, b in ((trained, data_names), (data_names, trained)))
+        pairs = ((self.trained, data_names), (data_names, self.trained))
+        lacking, unknown = ([n for n in a if n not in b] for a, b in pairs)
         if lacking or unknown:
             what = [f"lack {', '.join(lacking)}"] * bool(lacking) + [f"have {', '.join(unknown)} besides"] * bool(unknown)
             raise BadWeights(
-                f"the model was trained with {', '.join(trained)}; the data {' and '.join(what)}. A trained model reads the "
-                "features of its training: read the data with a card that gives these, or adapt the weights to data like these."
+                f"the model was trained with {', '.join(self.trained)}; the data {' and '.join(what)}. A trained model reads "
+                "the features of its training: read the data with a card that gives these, or adapt the weights to data "
+                "like these."
             )
 
     def add(self, norms: Mapping[str, Norm]) -> None:
@@ -134,7 +130,7 @@ class NamedFeatures(nn.Module):
 
     def bind(self, data_names: Sequence[str]) -> None:
         """Fix which data columns are read, in which order; every one must be known by now."""
-        self._bound = tuple(data_names)
+        self.bound = tuple(data_names)
         for group, norms in (("first", self.norms), ("later", self.added)):
             columns = [i for i, n in enumerate(data_names) if n in norms]
             rows = [list(norms).index(data_names[i]) for i in columns]
@@ -170,19 +166,19 @@ class NamedFeatures(nn.Module):
             total = total + later @ self.added_weight[self._of("later", "rows")]
         return total
 
-    def names_of(self, group: str = "first") -> tuple[str, ...]:
-        """Names of the bound columns of a group, in the order of `normalised`."""
-        return tuple(self._bound[i] for i in self._of(group, "columns").tolist())
+    def names_of(self) -> tuple[str, ...]:
+        """Names of the bound columns of the first group, in the order of `normalised`."""
+        return tuple(self.bound[i] for i in self._of("first", "columns").tolist())
 
     def config(self) -> FeaturesConfig:
         """What is needed to build the module again."""
-        return FeaturesConfig(tuple(self.norms.items()), tuple(self.added.items()), self.trained or self._bound)
+        return FeaturesConfig(tuple(self.norms.items()), tuple(self.added.items()), self.trained)
 
     @classmethod
     def of(cls, config: FeaturesConfig, width: int) -> NamedFeatures:
         """The module of a configuration, its embeddings still to be filled."""
         module = cls(dict(config.norms), width, dict(config.added))
-        module.trained = config.trained
+        module.trained = config.trained or module.names
         return module
 
     def _of(self, group: str, key: str) -> Tensor:

@@ -42,8 +42,6 @@ class Options(TaskOptions):
 class Regress(Task):
     """Linear read-out from the normalised pooled vector: of mean and log spread, or of quantiles that cannot cross."""
 
-    predicts = True
-
     def __init__(self, spec: TaskSpec, label: Label | None, backbone: Backbone):
         super().__init__(spec, label)
         self.options = options(spec, Options)

@@ -155,7 +155,8 @@ def adapt_network(
     with _seeded(generator):
         network = _assembled(config.size, backbone, tasks, data, rows, max_particles)
     frames = (str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame)
-    return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})", frames)
+    heads = tuple(t.key for t in network.tasks if not t.spec.kept)
+    return network, LoadReport(particle, column, heads, f"{folder} ({config.size})", frames)
 
 
 def make_tasks(specs: Sequence[TaskSpec], schema: Schema, backbone: Backbone) -> list[Task]:
