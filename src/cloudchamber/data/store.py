@@ -140,10 +140,15 @@ class Store:
 
     def iter_shards(self, split: Split | None = None) -> Iterator[Cloud]:
         """The store's events, one shard in memory at a time; shards without an event of the split are passed over."""
-        for shard in self.manifest.shards:
-            part = Store(self.path, self.manifest.model_copy(update={"shards": (shard,)})).read(split)
+        for shard in self.by_shard():
+            part = shard.read(split)
             if len(part):
                 yield part
+
+    def by_shard(self) -> Iterator[Store]:
+        """Every shard as a store of its own."""
+        for shard in self.manifest.shards:
+            yield Store(self.path, self.manifest.model_copy(update={"shards": (shard,), "rows": shard.rows}))
 
     def verify(self) -> None:
         """Compare every shard with its SHA-256; BadStore names the first that was altered."""
