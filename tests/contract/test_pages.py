@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from cloudchamber.cli import main as shell
 from cloudchamber.cli import progress
-from cloudchamber.cli.inspect import how_many
 from cloudchamber.data import read, survey
 from cloudchamber.errors import BadRun, MissingColumn
 from cloudchamber.events import Cloud, Feature, Label, Schema
@@ -276,11 +275,11 @@ def test_labels_show_their_unit_in_brackets_and_classes_in_parentheses():
 def test_a_file_whose_rows_hold_several_jets_counts_both():
     p4 = {n: np.ones(12) for n in ("px", "py", "pz")} | {"energy": np.full(12, 2.0)}
     seen = survey(Cloud.from_flat(np.full(4, 3), p4, {}, Schema(dataset="toy", frame="jet")))
-    assert how_many(seen) == "4 jets, 3.0 particles each"
+    assert seen.how_many == "4 jets, 3.0 particles each"
     seen.total = np.array([2])
-    assert how_many(seen) == "2 rows in the files, with 4 jets that were looked at, 3.0 particles each"
+    assert seen.how_many == "2 rows in the files, with 4 jets that were looked at, 3.0 particles each"
     seen.total = np.array([500])
-    assert how_many(seen) == "500 jets (4 of them were looked at), 3.0 particles each"
+    assert seen.how_many == "500 jets (4 of them were looked at), 3.0 particles each"
 
 
 def test_a_card_whose_tree_is_not_there_is_told_the_trees(tmp_path):

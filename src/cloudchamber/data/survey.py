@@ -114,6 +114,20 @@ class Survey:
         """Particles of the events seen."""
         return self.columns["energy"].size
 
+    @property
+    def how_many(self) -> str:
+        """How many events there are and were looked at; where a row of a file holds several jets, both are counted."""
+        seen, total, what = int(self.seen.sum()), int(self.total.sum()), "jets" if self.schema.frame == "jet" else "events"
+        each = f"{self.particles / max(seen, 1):.1f} particles each"
+        if seen > total:
+            return f"{total:,} rows in the files, with {seen:,} {what} that were looked at, {each}"
+        return f"{total:,} {what}{'' if seen == total else f' ({seen:,} of them were looked at)'}, {each}"
+
+    def class_counts(self, label: str) -> dict[str, int]:
+        """Events seen of each class; "unknown" only if there are any."""
+        unknown, *known = self.classes[label].sum(axis=0).tolist()
+        return ({"unknown": unknown} if unknown else {}) | dict(zip(self.schema.label(label).classes, known, strict=True))
+
     def values(self, cloud: Cloud) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """Every column of a cloud that is tallied, flat."""
         for name in self.columns:
