@@ -21,6 +21,7 @@ from cloudchamber.cli import progress
 from cloudchamber.data import read, survey
 from cloudchamber.errors import BadRun, MissingColumn
 from cloudchamber.events import Cloud, Feature, Label, Schema
+from cloudchamber.publish.opening import lead
 from cloudchamber.publish.report import write_report
 from cloudchamber.publish.runs import read_arms
 from cloudchamber.run import Run
@@ -182,6 +183,8 @@ def test_the_page_of_one_run_says_what_was_learned_from_what_and_on_how_many_eve
     assert "fine-tuned xs: starts from the pre-trained weights xs and trains all of them, 933 training events" in page
     assert rows["Test events of class QCD"] == ["300"]
     assert rows["Test events of class Tbqq"] == ["100"]
+    low_rank = run_folder(tmp_path / "lora", scored(0, 1.5), adapt="lora")
+    assert "keeps the pre-trained weights xs and trains low-rank changes to them, and the head" in lead(read_arms([low_rank]))
 
 
 def test_the_tile_of_a_resolution_has_its_unit(tmp_path):
