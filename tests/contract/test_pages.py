@@ -14,6 +14,7 @@ import pytest
 import yaml
 from rich.console import Console
 from scipy import stats
+from tests.contract.test_report import regression_table
 from typer.testing import CliRunner
 
 from cloudchamber.cli import main as shell
@@ -42,21 +43,6 @@ def scored(seed, separation, n=400, target="label", classes=("QCD", "Tbqq"), fir
         scores_NC=np.stack([1 - p, p], axis=1).astype(np.float32),
         fold=np.full(n, 2, np.int8),
         weight=np.ones(n, np.float32),
-    )
-
-
-def numbers(n=300, unit="GeV"):
-    rng = np.random.default_rng(3)
-    truth = rng.uniform(50, 250, size=n)
-    return ScoreTable(
-        target="mass",
-        classes=(),
-        event_id=np.arange(n, dtype=np.uint64),
-        truth=truth,
-        scores_NC=(truth + rng.normal(0, 9, size=n))[:, None].astype(np.float32),
-        fold=np.full(n, 2, np.int8),
-        weight=np.ones(n, np.float32),
-        unit=unit,
     )
 
 
@@ -98,10 +84,8 @@ def test_runs_of_one_name_with_other_settings_are_other_arms_that_say_in_what(tm
 
 
 def test_what_is_measured_from_the_training_events_does_not_make_another_arm(tmp_path):
-    runs = [
-        run_folder(tmp_path / str(seed), numbers(), seed=seed, options={"centre": 150.0 + seed, "scale": 57.0 - seed})
-        for seed in range(2)
-    ]
+    table, options = regression_table(3, 9.0, n=300), [{"centre": 150.0 + seed, "scale": 57.0 - seed} for seed in range(2)]
+    runs = [run_folder(tmp_path / str(seed), table, seed=seed, options=own) for seed, own in enumerate(options)]
     (arm,) = read_arms(runs)
     assert (arm.name, len(arm.runs)) == ("fine-tuned xs", 2)
 
@@ -188,7 +172,7 @@ def test_the_page_of_one_run_says_what_was_learned_from_what_and_on_how_many_eve
 
 
 def test_the_tile_of_a_resolution_has_its_unit(tmp_path):
-    page, _, rows = page_of(tmp_path, [run_folder(tmp_path / "run", numbers())])
+    page, _, rows = page_of(tmp_path, [run_folder(tmp_path / "run", regression_table(3, 9.0, n=300))])
     assert "<h1>Predicting mass [GeV] in jets: fine-tuned xs</h1>" in page
     assert tiles(page)[0][1].startswith("Resolution [GeV], fine-tuned xs")
     assert rows["Test events"] == ["300"]
