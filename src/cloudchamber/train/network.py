@@ -39,6 +39,7 @@ class LoadReport:
     heads: tuple[str, ...]
     origin: str
     frames: tuple[str, str]  # of the weights' training and of the data; "" if the weights do not say
+    renormalised: tuple[str, ...] = ()  # features whose norm is that of the data, not of the weights
 
     def __str__(self) -> str:
         lines = [f"weights: {self.origin}", f"particle features: {self.particle}", f"event features: {self.column}"]
@@ -47,6 +48,8 @@ class LoadReport:
         if trained and trained != given:
             hint = "; whole events can be read as jets: leading_jets" if (trained, given) == ("jet", "collider") else ""
             lines.append(f"frame: the weights were trained in {trained!r}, the data are in {given!r}{hint}")
+        if self.renormalised:
+            lines.append(f"normalised by the data: {', '.join(self.renormalised)}")
         return "\n".join(lines)
 
 
@@ -143,8 +146,9 @@ def adapt_network(
 ) -> tuple[Network, LoadReport]:
     """The backbone of some weights with new heads for the tasks, ready for a training set.
 
-    Features that the weights have not seen get zero embeddings; rows: the events from which they are
-    normalised. Raises BadWeights for an unexplained feature.
+    Features that the weights have not seen get zero embeddings; rows: the events from which they are normalised. In
+    another frame than that of the weights so are the numbers that both know: GeV and angles to a jet's axis say nothing
+    of how MeV deposits are spread. Raises BadWeights for an unexplained feature.
     """
     config, backbone = load_backbone(folder)
     particle = backbone.particle.match(data.particle_names[2:], allowed)
@@ -283,6 +287,12 @@ def _norms(
         {n: fit_norm(n, particles_BPF[..., data.particle_names.index(n)][mask_BP]) for n in particle},
         {n: fit_norm(n, columns_BG[:, data.column_names.index(n)]) for n in column},
     )
+
+
+def _numbers(data: TrainingSet, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the features that measure something; a flag or a charge means the same everywhere."""
+    no_numbers = {f.name for f in (*data.schema.features, *data.schema.columns) if f.kind != "number"}
+    return tuple(n for n in names if n not in no_numbers)
 
 
 def _kind(spec: TaskSpec) -> TaskKind:
