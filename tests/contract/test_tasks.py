@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import entr
-from scipy.stats import binomtest, kstest, norm
+from scipy.stats import binomtest, kstest, lognorm, norm
 from tests.toy import labelled_cloud, toy_cloud
 
 import cloudchamber as cc
@@ -127,9 +127,9 @@ def test_two_classes_cost_ln_2_before_the_first_step(spec, data, batch):
     assert torch.allclose(losses[network.tasks[0].key], torch.full((24,), math.log(2)))
 
 
-def learned(data, loss, truth):
+def learned(data, truth, **options):
     """What a regression says after learning numbers from events that are all alike: the best constant answer."""
-    task = fresh(data, TaskSpec(task="regress", target="width", options={"loss": loss})).tasks[0]
+    task = fresh(data, TaskSpec(task="regress", target="width", options=options)).tasks[0]
     events, same = bare(len(truth), width=truth), torch.zeros(1, task.out.in_features)
     encoded, inputs = Encoded(same[:, None], same), Inputs.of(events)
     optimiser = torch.optim.Adam([task.out.bias], lr=0.05)
@@ -140,12 +140,13 @@ def learned(data, loss, truth):
         optimiser.step()
         rate.step()
     with torch.inference_mode():
-        return task.options.levels, task.predict(encoded)[0].numpy()
+        predicted = task.predict(encoded).numpy()
+        return task.options.levels, predicted[0], task.quantiles(predicted)[0]
 
 
 def test_quantiles_of_an_exponential_are_those_of_its_formula(data):
     n = 5_000
-    levels, found = learned(data, "quantile", np.random.default_rng(0).exponential(size=n))
+    levels, found, _ = learned(data, np.random.default_rng(0).exponential(size=n), loss="quantile")
     level_Q = np.array(levels)
     error_Q = np.sqrt(level_Q / (1 - level_Q) / n)  # of a sample's quantile; the density there is 1 - level
     assert (np.abs(found[1:] + np.log(1 - level_Q)) < 4 * error_Q).all()
@@ -154,9 +155,22 @@ def test_quantiles_of_an_exponential_are_those_of_its_formula(data):
 
 def test_value_and_spread_of_a_regression_are_the_first_two_moments(data):
     n = 5_000
-    _, (value, spread) = learned(data, "gaussian", np.random.default_rng(1).exponential(size=n))
+    _, (value, spread), _ = learned(data, np.random.default_rng(1).exponential(size=n), loss="gaussian")
     assert value == pytest.approx(1, abs=4 / n**0.5)
     assert spread == pytest.approx(1, abs=4 * (2 / n) ** 0.5)  # the kurtosis of an exponential is 9
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "quantile"])
+def test_quantiles_of_a_shifted_log_normal_are_those_of_its_formula(data, loss):
+    n, width = 5_000, 0.6
+    truth = lognorm(width, loc=-1, scale=3)  # ln(1 + x) is normal around ln 3
+    levels, _, found_Q = learned(data, truth.rvs(n, random_state=2), loss=loss, transform="log1p")
+    level_Q = np.array(levels)
+    at_Q = norm.ppf(level_Q)
+    of_rank_Q = np.sqrt(level_Q * (1 - level_Q) / n) / norm.pdf(at_Q)
+    of_moments_Q = np.sqrt((1 + at_Q**2 / 2) / n)
+    error_Q = width * (of_rank_Q if loss == "quantile" else of_moments_Q)
+    assert (np.abs(np.log1p(found_Q) - np.log1p(truth.ppf(level_Q))) < 4 * error_Q).all()
 
 
 def changed(inputs, batch, order, extra):

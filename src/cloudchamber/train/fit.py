@@ -25,7 +25,7 @@ from cloudchamber.train.adaptation import keep_heads, kept_spec, restrict
 from cloudchamber.train.checkpoint import Progress, identity_of
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
-from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
+from cloudchamber.train.network import LoadReport, Network, adapt_network, differ, frames_of, new_network, save
 from cloudchamber.train.rows import Rows, class_counts, loader_of, partners, require_classes, split_rows, weight_scale
 from cloudchamber.train.scoring import SCORES, VALIDATION, checked_device, quality, score_table
 from cloudchamber.train.weights import read_config, weights_folder
@@ -36,7 +36,8 @@ _SCALE_EVENTS = 200_000  # events from which the scale of a regression target is
 _QUALITY_EVENTS = 500  # events that the figures of the objectives are taken from; some need many passes of each
 _CALIBRATION_EVENTS = 20_000  # validation events whose scores are kept: a coverage of 90 % is then known to 0.2 %
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
-_BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new head is shaped
+# Pre-trained weights are left more slowly than a new head is shaped; in another frame they are only a start.
+_BACKBONE_FACTOR = 0.2
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
     if optimisation.learning_rate is None:
         optimisation = optimisation.model_copy(update={"learning_rate": size(name).learning_rate})
     if optimisation.backbone_factor is None:
-        factor = _BACKBONE_FACTOR if recipe.adapt == "full" else 1.0
+        moves_on = config is not None and differ(frames_of(config, data))
+        factor = _BACKBONE_FACTOR if recipe.adapt == "full" and not moves_on else 1.0
         optimisation = optimisation.model_copy(update={"backbone_factor": factor})
     rank = recipe.rank or (DEFAULT_RANK if recipe.adapt == "lora" else None)
     named = [t.model_copy(update={"target": t.target and data.schema.resolve(t.target)}) for t in recipe.tasks]
@@ -306,5 +308,9 @@ def _with_scale(spec: TaskSpec, data: TrainingSet, rows: Selection) -> TaskSpec:
     values = values[np.isfinite(values)]
     if len(values) == 0:
         raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {spec.target!r}")
+    if spec.options.get("transform") == "log1p":
+        if values.min() <= -1:
+            raise BadRecipe(f"transform 'log1p' of {spec.target!r}: a training event has {values.min():g}, it must be above -1")
+        values = np.log1p(values)
     options = spec.options | {"centre": float(values.mean()), "scale": float(values.std()) or 1.0}
     return spec.model_copy(update={"options": options})

@@ -45,7 +45,7 @@ class LoadReport:
         lines = [f"weights: {self.origin}", f"particle features: {self.particle}", f"event features: {self.column}"]
         lines.append(f"heads at random start: {', '.join(self.heads) or 'none'}")
         trained, given = self.frames
-        if trained and trained != given:
+        if differ(self.frames):
             hint = "; whole events can be read as jets: leading_jets" if (trained, given) == ("jet", "collider") else ""
             lines.append(f"frame: the weights were trained in {trained!r}, the data are in {given!r}{hint}")
         if self.renormalised:
@@ -135,6 +135,16 @@ def new_network(
         return _assembled(size_name, backbone, tasks, data, rows, max_particles)
 
 
+def frames_of(config: WeightsConfig, data: TrainingSet) -> tuple[str, str]:
+    """The frame that some weights were trained in, "" if they do not say, and that of the data."""
+    return str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame
+
+
+def differ(frames: tuple[str, str]) -> bool:
+    """Whether the data are known to be in another frame than the weights."""
+    return bool(frames[0]) and frames[0] != frames[1]
+
+
 def adapt_network(
     folder: Path,
     data: TrainingSet,
@@ -156,11 +166,16 @@ def adapt_network(
     new = _norms(data, rows, particle.new, column.new)
     backbone.particle.add(new[0])
     backbone.column.add(new[1])
+    frames = frames_of(config, data)
+    again = (_numbers(data, particle.matched), _numbers(data, column.matched)) if differ(frames) else ((), ())
+    norms = _norms(data, rows, *again)
+    backbone.particle.renormalise(norms[0])
+    backbone.column.renormalise(norms[1])
     with _seeded(generator):
         network = _assembled(config.size, backbone, tasks, data, rows, max_particles)
-    frames = (str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame)
     heads = tuple(t.key for t in network.tasks if not t.spec.kept)
-    return network, LoadReport(particle, column, heads, f"{folder} ({config.size})", frames)
+    report = LoadReport(particle, column, heads, f"{folder} ({config.size})", frames, (*again[0], *again[1]))
+    return network, report
 
 
 def make_tasks(specs: Sequence[TaskSpec], schema: Schema, backbone: Backbone) -> list[Task]:
