@@ -105,7 +105,7 @@ def energy_bins(
         r = ratio[inside & (ratio > 0) & (ratio <= _RATIO)]
         pulls = np.empty(0) if pull is None else np.asarray(pull, dtype=np.float64)[inside]
         figures: tuple[Callable[[NDArray[Any]], float], ...] = (
-            lambda x: (np.subtract(*np.percentile(x, (75, 25)))) / highest_bin(x, bins),
+            lambda x: float(np.subtract(*np.percentile(x, (75, 25)))) / highest_bin(x, bins),
             lambda x: highest_bin(x, bins),
             lambda x: peak(x) - 1,
         )
