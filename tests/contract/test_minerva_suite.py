@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score
 from tests.minerva_file import event, vectors_of_vectors, write  # noqa: F401 (a fixture)
 from tests.neutrino_toy import interactions
@@ -164,6 +165,17 @@ def test_the_share_of_steps_is_that_of_scratchs_best_loss():
     assert speed["loss_full"] == [1.8, 2.0]
 
 
+def test_the_arms_are_compared_seed_by_seed_and_a_worse_one_never_passes():
+    full, scratch = [0.62, 0.65, 0.61, 0.66, 0.64], [0.60, 0.61, 0.60, 0.62, 0.63]
+    values = {"full": full, "scratch": scratch}
+    found = {f"{n}_{arm}_9": [Estimate(v, 0.01) for v in values[arm]] for n in suite._PAIRED for arm in suite.ARMS}
+    compared = suite._compared(found, 9)
+    assert compared["p_auprc_cc1pi"].value == pytest.approx(stats.ttest_rel(full, scratch).pvalue)
+    assert compared["gain_auprc_cc1pi"].value == pytest.approx(np.mean(np.subtract(full, scratch)))
+    assert compared["p_iqr_over_mpv"].value == 1.0  # a wider energy is worse
+    assert compared["gain_iqr_over_mpv"].value < 0
+
+
 def test_the_mean_over_seeds_has_their_scatter_and_the_error_of_the_test_events():
     values = [1.0, 2.0, 4.0]
     found = base.mean([Estimate(v, 0.1) for v in values])
@@ -188,6 +200,8 @@ def test_files_with_too_few_events_or_without_truth_are_refused(tmp_path):
     path = write(tmp_path / "x.root", [event(), event()], simulated=False)
     with pytest.raises(BadInput, match=r"needs 490 simulated events with their truth, 'minerva_clusters' has 2"):
         suite.events(OPTIONS.model_copy(update={"tuples": (str(path),)}))
+    with pytest.raises(BadInput, match="251 labels cannot be drawn from a pool of 250 events"):
+        suite.events(OPTIONS.model_copy(update={"labels": (10, 251)}))
 
 
 def test_the_verb_runs_a_suite_by_name_and_keeps_figures_and_verdicts(tmp_path, monkeypatch):
