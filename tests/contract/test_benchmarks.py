@@ -15,7 +15,7 @@ RESULTS = sorted((FOLDER / "results").glob("*.json"))
 # Script -> the packages that it needs.
 SCRIPTS = dict.fromkeys(("train_speed", "load_speed", "quality"), ("omnilearned", "weaver"))
 SCRIPTS |= dict.fromkeys(("detector", "jetclass_match"), ("pythia8mc", "fastjet"))
-SCRIPTS |= {"neutrino": ("pythia8mc",), "adaptation": (), "calibration": ()}
+SCRIPTS |= {"neutrino": ("pythia8mc",), "minerva": ("pythia8mc",), "adaptation": (), "calibration": ()}
 
 
 @pytest.fixture
@@ -171,6 +171,29 @@ def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is
     detector.binomial(pulls, "wrong", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.95))
     assert pulls.p_values()["right"] == pytest.approx(1.0)
     assert pulls.p_values()["wrong"] < 1e-9
+
+
+def test_pet2_reads_minervas_particles_by_rising_event_with_their_kind_and_place(module):
+    from cloudchamber.events import Cloud, Feature, Label, Schema
+
+    features = (
+        *(Feature(name=n) for n in ("x", "y", "z", "time")),
+        *(Feature(name=n, kind="flag") for n in ("is_muon", "is_cluster")),
+    )
+    schema = Schema(
+        dataset="two", frame="fixed-target", features=features, labels=(Label(name="pion_class", classes=("a", "b")),)
+    )
+    particles = {"px": [0.0, 3.0, 1.0], "py": [2.0, 4.0, 0.0], "pz": [0.0, 0.0, 1.0], "energy": [2.0, 5.0, 2.0]}
+    particles |= {"x": [np.nan, 500.0, 0.0], "y": [0.0] * 3, "z": [1000.0, 0.0, 0.0], "time": [0.0, 0.0, 20.0]}
+    particles |= {"is_muon": [0.0, 1.0, 0.0], "is_cluster": [1.0, 0.0, 1.0]}
+    flat = {n: np.array(v, dtype=np.float32) for n, v in particles.items()}
+    events = module("minerva").of_cloud(Cloud.from_flat(np.array([2, 1]), flat, {"pion_class": np.array([1, 0])}, schema), 128)
+    assert events.offsets_N.tolist() == [0, 2, 3]
+    assert events.input_T9[:, 4].tolist() == [1, 6, 6]  # by falling pT: the muon first
+    expected = [0, np.arctan2(4, 3), np.log(5), np.log(5), 1, 0.5, 0, 0, 0]
+    np.testing.assert_allclose(events.input_T9[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(events.input_T9[1, 5:], [0, 0, 1, 0], rtol=1e-6)  # an unmeasured coordinate is 0
+    assert events.input_T9[2, 0] == pytest.approx(np.arctanh(1 / 2**0.5))
 
 
 @pytest.mark.slow

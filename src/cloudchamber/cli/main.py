@@ -31,6 +31,7 @@ VERBS = {
         "report",
         "export",
         "publish",
+        "benchmark",
         "demo",
         "doctor",
         "cite",
