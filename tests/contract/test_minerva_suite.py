@@ -196,6 +196,19 @@ def test_settings_come_from_texts_and_a_wrong_one_is_told():
             base.settings(suite.SUITE, [text], {})
 
 
+def test_real_files_are_read_shuffled_and_labelled(tmp_path):
+    final = [([13, 211], [3000.0, 500.0]), ([13, 111], [3000.0, 200.0]), ([13, 211, -211], [3000.0, 300.0, 400.0])]
+    rows = [event(mc_FSPartPDG=final[i % 3][0], mc_FSPartE=final[i % 3][1], muon_fuzz_energy=float(i)) for i in range(12)]
+    paths = [write(tmp_path / f"{i}.root", rows[6 * i : 6 * i + 6]) for i in (0, 1)]
+    sizes = {"pool": 6, "validation": 2, "test": 3, "labels": (6,), "tuples": tuple(map(str, paths))}
+    cloud = suite.events(suite.Options(**sizes))
+    order = np.round(cloud.events["muon_fuzz_energy"] * 1e3).astype(int)
+    assert sorted(order) == list(range(11))  # as many as asked for, across files
+    assert list(order) != list(range(11))
+    assert cloud.labels["cc1pi0"].tolist() == (order % 3 == 1).astype(int).tolist()
+    np.testing.assert_allclose(cloud.labels[baselines.ENERGY], np.log1p(np.array([0.5, 0.2, 0.7])[order % 3] / 0.1))
+
+
 def test_files_with_too_few_events_or_without_truth_are_refused(tmp_path):
     path = write(tmp_path / "x.root", [event(), event()], simulated=False)
     with pytest.raises(BadInput, match=r"needs 490 simulated events with their truth, 'minerva_clusters' has 2"):
