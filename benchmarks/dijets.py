@@ -44,6 +44,7 @@ class Dijets:
 
     @classmethod
     def joined(cls, parts: list[Dijets]) -> Dijets:
+        """The events of several parts, one after the other."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
