@@ -63,4 +63,5 @@ def feature_map(
     blocks = {"linear": slice(0, W)}
     blocks |= {f"width {f:g}": slice(W + i * random, W + (i + 1) * random) for i, f in enumerate(widths)}
     frequency_WR = np.concatenate(frequency, axis=1) if frequency else np.empty((W, 0))
-    return FeatureMap(mean_F, whiten_FW, frequency_WR, rng.uniform(0, 2 * np.pi, frequency_WR.shape[1]), blocks)
+    phase_R = rng.uniform(0, 2 * np.pi, size=(frequency_WR.shape[1],))
+    return FeatureMap(mean_F, whiten_FW, frequency_WR, phase_R, blocks)

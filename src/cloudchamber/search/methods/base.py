@@ -20,7 +20,10 @@ Role = Literal["specific", "weak", "broad"]
 class Prepared(Protocol):
     """A method on one pool of events. Whatever it learned without looking at which events are data is kept in it."""
 
-    names: tuple[str, ...]  # of its K sub-tests
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its K sub-tests."""
+        ...
 
     def statistics(self, data_TN: Counts, reference_TN: Counts) -> FloatArray:
         """(T, K) statistics, larger where data look less like the background; what depends on labels is learned anew.
@@ -54,8 +57,7 @@ class Method:
 
 def differences(phi_ND: NDArray[np.float32], data_TN: Counts, reference_TN: Counts) -> tuple[FloatArray, FloatArray]:
     """(T, D) mean over data minus mean over reference, and (T,) how many events these means are worth: 1 / (1/n + 1/m)."""
-    (data_T, data2_T), (ref_T, ref2_T) = (
-        (c.sum(1, dtype=np.float64), np.einsum("tn,tn->t", c, c)) for c in (data_TN, reference_TN)
-    )
+    data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
+    data2_T, ref2_T = (np.einsum("tn,tn->t", c, c) for c in (data_TN, reference_TN))
     mean_TD = (data_TN @ phi_ND) / data_T[:, None] - (reference_TN @ phi_ND) / ref_T[:, None]
     return mean_TD.astype(np.float64), 1 / (data2_T / data_T**2 + ref2_T / ref_T**2)
