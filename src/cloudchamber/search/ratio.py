@@ -13,14 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import expit
 
 from cloudchamber.search.features import FeatureMap, feature_map
 from cloudchamber.search.methods.base import STRENGTH, Counts, differences
 from cloudchamber.search.sample import Bank, FloatArray, Sample
 
 _WIDTHS, _RANDOM = (0.6, 1.5), 50
-_PRIOR = 2.0  # standard deviation of each weight: a log ratio of a few units is expected, one of fifty is not
-_STEPS, _CONVERGED = 12, 1e-4
+_PRIORS = (0.5, 2.0, 8.0)  # standard deviations of a weight
+_FREE = 1e-6  # precision of the constant's prior
+_STEPS, _CONVERGED, _LONGEST = 15, 1e-3, 5.0  # of Newton's method; the last bounds a step
 _CLIP = 30.0  # of log ratios, against overflow
 _TRAINING = 4000  # events of the pool that a ratio is learned from, in each of two folds
 
@@ -73,24 +75,21 @@ def with_constant(phi_ND: NDArray[np.float32]) -> NDArray[np.float32]:
 def logistic(
     signal_MD: NDArray[np.float32], signal_M: FloatArray, pool_ND: NDArray[np.float32], pool_N: FloatArray
 ) -> FloatArray:
-    """(D,) weights of the log ratio of two weighted samples, each worth its number of events; Newton's method."""
+    """(D,) weights of the log density ratio of two weighted samples: the first column is a constant, without a prior.
+
+    The width of the weights' Gaussian prior is the one of largest evidence (Laplace; MacKay, Neural Comput. 4 (1992) 720).
+    """
     x_XD = np.concatenate([signal_MD, pool_ND]).astype(np.float64)
     y_X = np.repeat([1.0, 0.0], [len(signal_MD), len(pool_ND)])
-    half = 0.5 * len(y_X)
-    share_X = np.concatenate([signal_M * half / signal_M.sum(), pool_N * half / pool_N.sum()])
-    prior_D = np.full(x_XD.shape[1], _PRIOR**-2)
-    prior_D[0] = 0  # the constant is free
-    weight_D = np.zeros(x_XD.shape[1])
-    for _ in range(_STEPS):
-        p_X = 1 / (1 + np.exp(-np.clip(x_XD @ weight_D, -30, 30)))
-        gradient_D = x_XD.T @ (share_X * (y_X - p_X)) - prior_D * weight_D
-        curvature_DD = (x_XD * (share_X * p_X * (1 - p_X))[:, None]).T @ x_XD + np.diag(prior_D + 1e-9)
-        step_D = np.linalg.solve(curvature_DD, gradient_D)
-        step_D *= min(1.0, 5.0 / (np.abs(step_D).max() + 1e-300))
-        weight_D += step_D
-        if np.abs(step_D).max() < _CONVERGED:
+    share_X = np.concatenate([signal_M * len(signal_M) / signal_M.sum(), pool_N * len(pool_N) / pool_N.sum()])
+    weight_D, best_D, most = np.zeros(x_XD.shape[1]), np.zeros(x_XD.shape[1]), -np.inf
+    for width in _PRIORS:
+        weight_D, evidence = _newton(x_XD, y_X, share_X, weight_D, width**-2)
+        if evidence < most:
             break
-    return weight_D
+        best_D, most = weight_D, evidence
+    best_D[0] += np.log(len(pool_N) / len(signal_M))  # from odds to densities
+    return best_D
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,26 @@ def significances(score_SN: NDArray[np.float32], weight_N: FloatArray, data_TN: 
 def parts(bank: Bank) -> tuple[Sample, ...]:
     """The signals of a bank, one sample each."""
     return tuple(bank.of(s) for s in range(len(bank.names)))
+
+
+def _newton(
+    x_XD: FloatArray, y_X: FloatArray, share_X: FloatArray, weight_D: FloatArray, precision: float
+) -> tuple[FloatArray, float]:
+    """The weights of largest posterior probability, from a start, and the logarithm of the evidence, up to a constant."""
+    prior_D = np.full(len(weight_D), precision)
+    prior_D[0] = _FREE
+    for _ in range(_STEPS):
+        p_X = expit(x_XD @ weight_D)
+        gradient_D = x_XD.T @ (share_X * (y_X - p_X)) - prior_D * weight_D
+        curvature_DD = (x_XD * (share_X * p_X * (1 - p_X))[:, None]).T @ x_XD + np.diag(prior_D)
+        step_D = np.linalg.solve(curvature_DD, gradient_D)
+        step_D *= min(1.0, _LONGEST / (np.abs(step_D).max() + 1e-300))
+        weight_D = weight_D + step_D
+        if np.abs(step_D).max() < _CONVERGED:
+            break
+    likelihood = share_X @ (y_X * (x_XD @ weight_D) - np.logaddexp(0, x_XD @ weight_D))
+    occam = 0.5 * (np.log(prior_D).sum() - np.linalg.slogdet(curvature_DD)[1])
+    return weight_D, float(likelihood - 0.5 * prior_D @ weight_D**2 + occam)
 
 
 def _fraction(ratio_N: FloatArray, weight_N: FloatArray, worth: float) -> float:

@@ -40,7 +40,7 @@ class Parametrised:
     def scores(self, features_MF: FloatArray, data_N: Counts, reference_N: Counts) -> FloatArray:
         """(M,) Neyman-Pearson scores at the fitted parameters."""
         point = int(self._z_TG(data_N[None], reference_N[None])[0].argmax())
-        return self.best(self.ratios(features_MF))[point].astype(np.float64)
+        return np.asarray(self.best(self.ratios(features_MF))[point], dtype=np.float64)
 
     def _z_TG(self, data_TN: Counts, reference_TN: Counts) -> FloatArray:
         return ratio.significances(self.score_GN, self.weight_N, data_TN, reference_TN)

@@ -30,7 +30,7 @@ class Supervised:
 
     def scores(self, features_MF: FloatArray, data_N: Counts, reference_N: Counts) -> FloatArray:  # noqa: ARG002
         """(M,) the Neyman-Pearson score."""
-        return self.best(self.ratios(features_MF))[0].astype(np.float64)
+        return np.asarray(self.best(self.ratios(features_MF))[0], dtype=np.float64)
 
 
 def prepare(pool: Sample, bank: Bank | None, seed: int) -> Supervised:
