@@ -1,1 +1,1 @@
-"""Searches for the unknown on frozen representations: every p-value is measured. Never imports torch."""
+"""Search: from a frozen representation to a p-value that is measured by running the whole search again; without torch."""

@@ -1,0 +1,63 @@
+"""What a search method is: prepared once on a pool of events, then asked for its statistics of many toys at once."""
+
+# T toy, N event of the pool, M event to score, K sub-test, F feature
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloudchamber.search.sample import Bank, FloatArray, Sample
+
+Counts = NDArray[np.float32]
+Role = Literal["specific", "weak", "broad"]
+
+
+class Prepared(Protocol):
+    """A method on one pool of events. Whatever it learned without looking at which events are data is kept in it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its K sub-tests."""
+        ...
+
+    def statistics(self, data_TN: Counts, reference_TN: Counts) -> FloatArray:
+        """(T, K) statistics, larger where data look less like the background; what depends on labels is learned anew.
+
+        data_TN: how often each event of the pool is in the data of each toy. reference_TN: its weight in the
+        background estimate, of any normalisation; negative in some interpolated templates.
+        """
+        ...
+
+    def scores(self, features_MF: FloatArray, data_N: Counts, reference_N: Counts) -> FloatArray:
+        """(M,) how signal-like each event is, after training on one labelling of the pool."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """Entry of the registry.
+
+    role: where it stands between specific and general: "specific" (signals of the bank), "weak" (data against a
+    template) or "broad" (any difference). log_ratio: its statistics are logarithms of likelihood ratios or Bayes factors,
+    so that they can be mixed. prepare: may look at the pool and the bank, never at which events are data.
+    """
+
+    name: str
+    role: Role
+    needs_bank: bool
+    log_ratio: bool
+    citation: str
+    prepare: Callable[[Sample, Bank | None, int], Prepared]
+
+
+def differences(phi_ND: NDArray[np.float32], data_TN: Counts, reference_TN: Counts) -> tuple[FloatArray, FloatArray]:
+    """(T, D) mean over data minus mean over reference, and (T,) how many events these means are worth: 1 / (1/n + 1/m)."""
+    data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
+    data2_T, ref2_T = (np.einsum("tn,tn->t", c, c) for c in (data_TN, reference_TN))
+    mean_TD = (data_TN @ phi_ND) / data_T[:, None] - (reference_TN @ phi_ND) / ref_T[:, None]
+    return mean_TD.astype(np.float64), 1 / (data2_T / data_T**2 + ref2_T / ref_T**2)
