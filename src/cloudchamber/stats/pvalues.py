@@ -109,7 +109,7 @@ class Tail:
         def loss(x: float) -> float:
             t = np.expm1(x) / largest
             shape = float(np.log1p(t * excess).mean())
-            return (np.log(shape / t) if abs(t * largest) > 1e-9 else np.log(mean)) + shape
+            return float(np.log(shape / t) if abs(t * largest) > 1e-9 else np.log(mean)) + shape
 
         best = minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded", options={"xatol": 1e-6})
         t = np.expm1(best.x) / largest
@@ -216,8 +216,8 @@ def gross_vitells_2d(observed: float, scan_NGH: ArrayLike, levels: tuple[float, 
     each = (counted - stats.chi2.sf(u, 1)) @ weights
     error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float(abs(each.mean()))
     value, floor = float(stats.chi2.sf(observed, 1) + each.mean()), np.finfo(float).tiny
-    ends = (float(np.clip(v, floor, 1.0)) for v in (value, value - error, value + error))
-    return PValue(*ends, n=len(scan), extrapolated=True)
+    middle, low, high = (float(np.clip(v, floor, 1.0)) for v in (value, value - error, value + error))
+    return PValue(middle, low, high, len(scan), extrapolated=True)
 
 
 def _finite(null_N: ArrayLike) -> NDArray[np.float64]:
