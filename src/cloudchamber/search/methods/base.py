@@ -11,9 +11,11 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudchamber.errors import BadInput
 from cloudchamber.search.sample import Bank, FloatArray, Sample
 
 Counts = NDArray[np.float32]
+STRENGTH = 4.0  # standard deviations of the signals that methods are made for; weaker ones go unseen, stronger ones never
 Role = Literal["specific", "weak", "broad"]
 
 
@@ -53,6 +55,18 @@ class Method:
     log_ratio: bool
     citation: str
     prepare: Callable[[Sample, Bank | None, int], Prepared]
+
+
+def need_bank(bank: Bank | None, method: str) -> Bank:
+    """The bank; BadInput if there is none."""
+    if bank is None:
+        raise BadInput(f"the method {method!r} needs a bank of signals. Give one, or leave the method out of the plan.")
+    return bank
+
+
+def log_ratio(significance_TS: FloatArray) -> FloatArray:
+    """The log likelihood ratio of a shift of STRENGTH standard deviations."""
+    return np.asarray(STRENGTH * significance_TS - STRENGTH**2 / 2, dtype=np.float64)
 
 
 def differences(phi_ND: NDArray[np.float32], data_TN: Counts, reference_TN: Counts) -> tuple[FloatArray, FloatArray]:
