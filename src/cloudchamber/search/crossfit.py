@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.search.features import FeatureMap, feature_map, principal_axes
-from cloudchamber.search.methods.base import STRENGTH, Counts, differences
+from cloudchamber.search.methods.base import STRENGTH, Counts, differences, worth
 from cloudchamber.search.sample import FloatArray, Sample
 
 CUTS = (0.1, 0.01)  # share of the pool that is kept
@@ -86,6 +86,6 @@ def cut_significances(
             np.put_along_axis(passed_TN, rows[top_TR], 1.0, axis=1)
         data_T, ref_T = data_TN.sum(1), reference_TN.sum(1)
         excess_T = (data_TN * passed_TN).sum(1) / data_T - (reference_TN * passed_TN).sum(1) / ref_T
-        variance_T = share * (1 - share) * ((data_TN**2).sum(1) / data_T**2 + (reference_TN**2).sum(1) / ref_T**2)
+        variance_T = share * (1 - share) / worth(data_TN, reference_TN)
         columns.append(excess_T / np.sqrt(variance_T))
     return np.stack(columns, axis=1).astype(np.float64)

@@ -30,8 +30,8 @@ class Prepared(Protocol):
     def statistics(self, data_TN: Counts, reference_TN: Counts) -> FloatArray:
         """(T, K) statistics, larger where data look less like the background; what depends on labels is learned anew.
 
-        data_TN: how often each event of the pool is in the data of each toy. reference_TN: its weight in the
-        background estimate, of any normalisation; negative in some interpolated templates.
+        data_TN: how often each event of the pool is in the data of each toy. reference_TN: its weight in the background
+        estimate, negative in some interpolated templates; their sum is the number of events that the estimate is worth.
         """
         ...
 
@@ -72,6 +72,13 @@ def log_ratio(significance_TS: FloatArray) -> FloatArray:
 def differences(phi_ND: NDArray[np.float32], data_TN: Counts, reference_TN: Counts) -> tuple[FloatArray, FloatArray]:
     """(T, D) mean over data minus mean over reference, and (T,) how many events these means are worth: 1 / (1/n + 1/m)."""
     data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
-    data2_T, ref2_T = (np.einsum("tn,tn->t", c, c) for c in (data_TN, reference_TN))
     mean_TD = (data_TN @ phi_ND) / data_T[:, None] - (reference_TN @ phi_ND) / ref_T[:, None]
-    return mean_TD.astype(np.float64), 1 / (data2_T / data_T**2 + ref2_T / ref_T**2)
+    return mean_TD.astype(np.float64), worth(data_TN, reference_TN)
+
+
+def worth(data_TN: Counts, reference_TN: Counts) -> FloatArray:
+    """(T,) how many events a difference of means is worth. From sums alone: squares of counts differ between data, where
+    each event occurs once, and toys that draw some of them twice, and the two would be measured on different scales.
+    """
+    data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
+    return np.asarray(1 / (1 / data_T + 1 / ref_T), dtype=np.float64)
