@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +52,8 @@ def feature_map(
     rng = np.random.default_rng(seed)
     x_NF, weight_N = sample.features_NF, sample.weights_N
     mean_F = np.average(x_NF, axis=0, weights=weight_N)
-    variance_F, axes_FF = np.linalg.eigh(np.cov(x_NF.T, aweights=np.abs(weight_N)).reshape(x_NF.shape[1], -1))
-    order = np.argsort(variance_F)[::-1][:directions]
-    order = order[variance_F[order] > _FLOOR * variance_F.max()]
-    whiten_FW = axes_FF[:, order] / np.sqrt(variance_F[order])
+    whiten_FW, variance_W = principal_axes(x_NF - mean_F, weight_N)
+    whiten_FW = whiten_FW[:, np.argsort(variance_W)[::-1][:directions]]
     W = whiten_FW.shape[1]
     first, second = rng.integers(len(sample), size=(2, _PAIRS))
     distance = np.linalg.norm((x_NF[first] - x_NF[second]) @ whiten_FW, axis=1)
@@ -63,4 +62,13 @@ def feature_map(
     blocks = {"linear": slice(0, W)}
     blocks |= {f"width {f:g}": slice(W + i * random, W + (i + 1) * random) for i, f in enumerate(widths)}
     frequency_WR = np.concatenate(frequency, axis=1) if frequency else np.empty((W, 0))
-    return FeatureMap(mean_F, whiten_FW, frequency_WR, rng.uniform(0, 2 * np.pi, frequency_WR.shape[1]), blocks)
+    phase_R = rng.uniform(0, 2 * np.pi, size=(frequency_WR.shape[1],))
+    return FeatureMap(mean_F, whiten_FW, frequency_WR, phase_R, blocks)
+
+
+def principal_axes(phi_ND: NDArray[Any], weight_N: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(D, A) axes in which the features have unit variance, and (A,) the variance they had; flat directions are left out."""
+    centred_ND = phi_ND - np.average(phi_ND, axis=0, weights=weight_N)
+    variance_D, axes_DD = np.linalg.eigh((centred_ND * weight_N[:, None]).T @ centred_ND / weight_N.sum())
+    keep = variance_D > _FLOOR * variance_D.max()
+    return axes_DD[:, keep] / np.sqrt(variance_D[keep]), variance_D[keep]

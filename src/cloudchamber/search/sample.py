@@ -56,7 +56,7 @@ class Sample:
 
     def where(self, keep: NDArray[Any]) -> Sample:
         """Some of the events: a mask or row numbers."""
-        rows = {n: None if (v := getattr(self, n)) is None else v[keep] for n in _COLUMNS}
+        rows: dict[str, Any] = {n: None if (v := getattr(self, n)) is None else v[keep] for n in _COLUMNS}
         return Sample(**rows, names=self.names)
 
     @classmethod

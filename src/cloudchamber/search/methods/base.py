@@ -11,22 +11,27 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudchamber.errors import BadInput
 from cloudchamber.search.sample import Bank, FloatArray, Sample
 
 Counts = NDArray[np.float32]
+STRENGTH = 4.0  # standard deviations of the signals that methods are made for; weaker ones go unseen, stronger ones never
 Role = Literal["specific", "weak", "broad"]
 
 
 class Prepared(Protocol):
     """A method on one pool of events. Whatever it learned without looking at which events are data is kept in it."""
 
-    names: tuple[str, ...]  # of its K sub-tests
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its K sub-tests."""
+        ...
 
     def statistics(self, data_TN: Counts, reference_TN: Counts) -> FloatArray:
         """(T, K) statistics, larger where data look less like the background; what depends on labels is learned anew.
 
-        data_TN: how often each event of the pool is in the data of each toy. reference_TN: its weight in the
-        background estimate, of any normalisation; negative in some interpolated templates.
+        data_TN: how often each event of the pool is in the data of each toy. reference_TN: its weight in the background
+        estimate, negative in some interpolated templates; their sum is the number of events that the estimate is worth.
         """
         ...
 
@@ -52,10 +57,28 @@ class Method:
     prepare: Callable[[Sample, Bank | None, int], Prepared]
 
 
+def need_bank(bank: Bank | None, method: str) -> Bank:
+    """The bank; BadInput if there is none."""
+    if bank is None:
+        raise BadInput(f"the method {method!r} needs a bank of signals. Give one, or leave the method out of the plan.")
+    return bank
+
+
+def log_ratio(significance_TS: FloatArray) -> FloatArray:
+    """The log likelihood ratio of a shift of STRENGTH standard deviations."""
+    return np.asarray(STRENGTH * significance_TS - STRENGTH**2 / 2, dtype=np.float64)
+
+
 def differences(phi_ND: NDArray[np.float32], data_TN: Counts, reference_TN: Counts) -> tuple[FloatArray, FloatArray]:
     """(T, D) mean over data minus mean over reference, and (T,) how many events these means are worth: 1 / (1/n + 1/m)."""
-    (data_T, data2_T), (ref_T, ref2_T) = (
-        (c.sum(1, dtype=np.float64), np.einsum("tn,tn->t", c, c)) for c in (data_TN, reference_TN)
-    )
+    data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
     mean_TD = (data_TN @ phi_ND) / data_T[:, None] - (reference_TN @ phi_ND) / ref_T[:, None]
-    return mean_TD.astype(np.float64), 1 / (data2_T / data_T**2 + ref2_T / ref_T**2)
+    return mean_TD.astype(np.float64), worth(data_TN, reference_TN)
+
+
+def worth(data_TN: Counts, reference_TN: Counts) -> FloatArray:
+    """(T,) how many events a difference of means is worth. From sums alone: squares of counts differ between data, where
+    each event occurs once, and toys that draw some of them twice, and the two would be measured on different scales.
+    """
+    data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
+    return np.asarray(1 / (1 / data_T + 1 / ref_T), dtype=np.float64)

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.search.features import FeatureMap, feature_map
-from cloudchamber.search.methods.base import Counts, Method, differences
+from cloudchamber.search.features import FeatureMap, feature_map, principal_axes
+from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differences
 from cloudchamber.search.sample import Bank, FloatArray, Sample
-
-_STRENGTH = 3.0  # typical size of the changes thought of, in standard deviations of the mean in its leading direction
 
 
 @dataclass(frozen=True)
 class Kernel:
     """The quadratic forms of a pool.
 
-    Per width the mean difference d of data and reference in random features is Gaussian, of covariance C / n. A change of
-    the density drawn from the same kernel, a Gaussian of covariance (s^2 / n) C^2 / c_max, gives the log Bayes factor.
+    Per width the mean difference of data and reference in random features is Gaussian, of covariance C / n without a signal.
+    Changes drawn from the same kernel, of covariance proportional to C^2 and STRENGTH standard deviations in all, give the
+    log Bayes factor.
     """
 
     phi: FeatureMap
@@ -54,10 +53,9 @@ def prepare(pool: Sample, bank: Bank | None, seed: int) -> Kernel:  # noqa: ARG0
     phi_ND = phi(pool.features_NF)
     axes, prior = [], []
     for block in phi.blocks.values():
-        variance_A, axes_DA = np.linalg.eigh(np.cov(phi_ND[:, block].T).reshape(block.stop - block.start, -1))
-        keep = variance_A > 1e-6 * variance_A.max()
-        axes.append(axes_DA[:, keep] / np.sqrt(variance_A[keep]))
-        prior.append(_STRENGTH**2 * variance_A[keep] / variance_A.max())
+        axes_DA, variance_A = principal_axes(phi_ND[:, block], pool.weights_N)
+        axes.append(axes_DA)
+        prior.append(STRENGTH**2 * variance_A / variance_A.sum())
     return Kernel(phi, phi_ND, tuple(phi.blocks), tuple(axes), tuple(prior))
 
 
