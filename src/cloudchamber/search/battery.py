@@ -190,8 +190,8 @@ def argos(data_score: ArrayLike, template_score: ArrayLike) -> float:
 def _bump(x_NF: FloatArray, rng: np.random.Generator) -> Callable[[float], FloatArray]:
     centre_F = x_NF[rng.integers(len(x_NF))]
     distance_N = np.linalg.norm(x_NF - centre_F, axis=1)
-    width = np.quantile(distance_N, rng.uniform(0.01, 0.1))
-    return mixture(np.exp(-0.5 * (distance_N / width) ** 2) + 1e-12)
+    width = float(np.quantile(distance_N, rng.uniform(0.01, 0.1)))
+    return mixture(np.asarray(np.exp(-0.5 * (distance_N / width) ** 2) + 1e-12, dtype=np.float64))
 
 
 def _tilt(x_NF: FloatArray, rng: np.random.Generator) -> Callable[[float], FloatArray]:
