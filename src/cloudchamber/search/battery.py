@@ -99,14 +99,15 @@ def at_kl(name: str, log_ratio: Callable[[float], FloatArray], kl: float) -> Alt
 
 @dataclass(frozen=True)
 class Verdict:
-    """One alternative. distance: from the bank. z: of the search's median p-value. reach: z is a lower limit, since the
-    p-value is the smallest that could be.
+    """One alternative. distance: from the bank. z: of the search's median p-value. power: share of p-values up to alpha.
+    reach: z is a lower limit, since the p-value is the smallest that could be.
     """
 
     name: str
     distance: float
     z_np: float
     z: float
+    power: float
     reach: bool
 
     @property
@@ -123,6 +124,7 @@ def judge(
     reference: float,
     smallest_p: float,
     bank: Sequence[Alternative] = (),
+    alpha: float = 1.35e-3,
     toys: int = 64,
     seed: int = 0,
 ) -> list[Verdict]:
@@ -138,10 +140,10 @@ def judge(
         shape = (toys, len(ratio_N))
         data_TN = rng.poisson(events / ratio_N.sum() * ratio_N, shape).astype(np.float32)
         reference_TN = rng.poisson(reference / len(ratio_N), shape).astype(np.float32)
-        p = float(np.median(search(data_TN, reference_TN)))
-        z_np = alternative.neyman_pearson_z(events)
-        z = float(stats.norm.isf(p))
-        verdicts.append(Verdict(alternative.name, alternative.distance(bank), z_np, z, p <= smallest_p))
+        p_T = search(data_TN, reference_TN)
+        p, power = float(np.median(p_T)), float((p_T <= alpha).mean())
+        z_np, z = alternative.neyman_pearson_z(events), float(stats.norm.isf(p))
+        verdicts.append(Verdict(alternative.name, alternative.distance(bank), z_np, z, power, p <= smallest_p))
     return verdicts
 
 
