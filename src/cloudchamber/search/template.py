@@ -8,15 +8,16 @@ sidebands, or ABCD. The weights do not depend on what is averaged: one set of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.errors import BadInput
+from cloudchamber.search.calibrate import CHUNK
 from cloudchamber.search.features import feature_map, principal_axes
 from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.sample import FloatArray, Sample
@@ -146,16 +147,17 @@ class Sidebands:
 class Abcd:
     """Means and counts of region A from B, C and D, as for two selections that are independent without a signal.
 
-    region_N: 0 both selections (A), 1 the first alone (B), 2 the second alone (C), 3 neither (D). A mean over A is that over
-    B, plus the change from D to C: exact if the second selection shifts it alike with and without the first.
+    region_N: 0 both selections (A), 1 the first alone (B), 2 the second alone (C), 3 neither (D), 4 not used. A mean over A
+    is that over B, plus the change from D to C: exact if the second selection shifts it alike with and without the first.
     """
 
+    UNUSED: ClassVar[int] = 4
     region_N: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        counts = np.bincount(self.region_N, minlength=4)
-        if len(counts) != 4 or counts[1:].min() < 2:
-            raise BadInput(f"ABCD needs events in B, C and D, got {counts[1:].tolist()}")
+        counts = np.bincount(self.region_N, minlength=5)
+        if len(counts) != 5 or counts[1:4].min() < 2:
+            raise BadInput(f"ABCD needs events in B, C and D, got {counts[1:4].tolist()}")
 
     @classmethod
     def of(cls, a_N: FloatArray, b_N: FloatArray, thresholds: tuple[float, float]) -> Abcd:
@@ -170,22 +172,21 @@ class Abcd:
     @property
     def outside_N(self) -> NDArray[np.bool_]:
         """Events of B, C and D."""
-        return self.region_N > 0
+        return (self.region_N > 0) & (self.region_N < self.UNUSED)
 
     def weights(self, count_TN: FloatArray) -> FloatArray:
         """(T, N) mean of B + mean of C - mean of D."""
-        signs = np.array([0.0, 1.0, 1.0, -1.0])
-        total_T4 = self._totals(count_TN)
-        weight_TN: FloatArray = count_TN * (signs / total_T4)[:, self.region_N]
+        factor_T5 = np.array([0.0, 1.0, 1.0, -1.0, 0.0]) / self._totals(count_TN)
+        weight_TN: FloatArray = count_TN * factor_T5[:, self.region_N]
         return weight_TN
 
     def expected(self, count_TN: FloatArray) -> FloatArray:
         """(T,) B C / D."""
-        total_T4 = self._totals(count_TN)
-        return total_T4[:, 1] * total_T4[:, 2] / total_T4[:, 3]
+        total_T5 = self._totals(count_TN)
+        return total_T5[:, 1] * total_T5[:, 2] / total_T5[:, 3]
 
     def _totals(self, count_TN: FloatArray) -> FloatArray:
-        return np.maximum(np.stack([count_TN @ (self.region_N == r).astype(float) for r in range(4)], axis=1), 1.0)
+        return np.maximum(np.stack([count_TN @ (self.region_N == r).astype(float) for r in range(5)], axis=1), 1.0)
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,8 @@ class TemplateToys:
     rate_EN: how often each event is expected in the data, if member e of the ensemble is the truth; weight_EN: the weights
     of its estimate. The first member judges, any may be the truth: where they differ, so do reference and data. Between
     truth and estimate lies what the estimate does in a bootstrap (Ann. Stat. 7 (1979) 1). inflation: of the estimate's
-    variance, for what closure tests leave unexplained.
+    variance, for what closure tests leave unexplained. tilt_SN: relative changes of the rates by signals, of which each toy
+    has one; none without.
     """
 
     estimate: Estimate
@@ -203,7 +205,8 @@ class TemplateToys:
     weight_EN: FloatArray
     seed: int
     inflation: float = 1.0
-    size: int = 256
+    size: int = CHUNK
+    tilt_SN: FloatArray | None = None
 
     @property
     def worth(self) -> float:
@@ -219,13 +222,25 @@ class TemplateToys:
         """(T, N) data and (T, N) reference; a function of the chunk's number."""
         rng = np.random.default_rng((self.seed, number))
         member_T = rng.integers(len(self.rate_EN), size=self.size)
-        data_TN = rng.poisson(self.rate_EN[member_T]).astype(np.float32)
+        rate_TN = self.rate_EN[member_T]
+        if self.tilt_SN is not None:
+            rate_TN = rate_TN * np.maximum(1 + self.tilt_SN[rng.integers(len(self.tilt_SN), size=self.size)], 0)
+        data_TN = rng.poisson(rate_TN).astype(np.float32)
         outside = np.flatnonzero(self.estimate.outside_N)
         count_TN = np.zeros(data_TN.shape)
         count_TN[:, outside] = rng.poisson(1 / self.inflation, (self.size, len(outside))) * self.inflation
         truth_EN = self.rate_EN / self.rate_EN.sum(1, keepdims=True) - self.weight_EN
         reference_TN = self.estimate.weights(count_TN) + truth_EN[member_T]
         return data_TN, (self.worth * reference_TN).astype(np.float32)
+
+
+    def with_signals(self, tilt_SN: FloatArray, strength: float) -> TemplateToys:
+        """The same with a signal in each toy. tilt_SN: density ratio of each signal less 1, of mean 0 and unit variance.
+
+        strength: in Neyman-Pearson standard deviations for these numbers of events, as far as the signal is weak.
+        """
+        scale = strength * np.sqrt(1 / self.rate_EN[0].sum() + 1 / self.worth)
+        return replace(self, tilt_SN=np.asarray(tilt_SN * scale, dtype=np.float64), seed=self.seed + 1)
 
 
 def toys(pool: Sample, ensemble: tuple[Estimate, ...], events: float | None, seed: int, inflation: float = 1.0) -> TemplateToys:
