@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.search.features import FeatureMap, feature_map, principal_axes
-from cloudchamber.search.methods.base import STRENGTH, Counts, differences, worth
+from cloudchamber.search.methods.base import STRENGTH, Counts, differences, totals, worth
 from cloudchamber.search.sample import FloatArray, Sample
 
 CUTS = (0.1, 0.01)  # share of the pool that is kept
@@ -84,7 +84,7 @@ def cut_significances(
             kept = max(1, round(share * len(rows)))
             top_TR = np.argpartition(score_TN[:, rows], -kept, axis=1)[:, -kept:]
             np.put_along_axis(passed_TN, rows[top_TR], 1.0, axis=1)
-        data_T, ref_T = data_TN.sum(1), reference_TN.sum(1)
+        data_T, ref_T = totals(data_TN), totals(reference_TN)
         excess_T = (data_TN * passed_TN).sum(1) / data_T - (reference_TN * passed_TN).sum(1) / ref_T
         variance_T = share * (1 - share) / worth(data_TN, reference_TN)
         columns.append(excess_T / np.sqrt(variance_T))

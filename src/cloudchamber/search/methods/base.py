@@ -70,15 +70,19 @@ def log_ratio(significance_TS: FloatArray) -> FloatArray:
 
 
 def differences(phi_ND: NDArray[np.float32], data_TN: Counts, reference_TN: Counts) -> tuple[FloatArray, FloatArray]:
-    """(T, D) mean over data minus mean over reference, and (T,) how many events these means are worth: 1 / (1/n + 1/m)."""
-    data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
+    """(T, D) mean over data minus mean over reference, and (T,) how many events that is worth."""
+    data_T, ref_T = totals(data_TN), totals(reference_TN)
     mean_TD = (data_TN @ phi_ND) / data_T[:, None] - (reference_TN @ phi_ND) / ref_T[:, None]
-    return mean_TD.astype(np.float64), worth(data_TN, reference_TN)
+    return np.asarray(mean_TD, dtype=np.float64), worth(data_TN, reference_TN)
 
 
 def worth(data_TN: Counts, reference_TN: Counts) -> FloatArray:
     """(T,) how many events a difference of means is worth. From sums alone: squares of counts differ between data, where
     each event occurs once, and toys that draw some of them twice, and the two would be measured on different scales.
     """
-    data_T, ref_T = (c.sum(1, dtype=np.float64) for c in (data_TN, reference_TN))
-    return np.asarray(1 / (1 / data_T + 1 / ref_T), dtype=np.float64)
+    return 1 / (1 / totals(data_TN) + 1 / totals(reference_TN))
+
+
+def totals(counts_TN: Counts) -> FloatArray:
+    """(T,) sums; next to nothing where a window is empty, so that such a toy has a difference that is worth nothing."""
+    return np.asarray(np.maximum(counts_TN.sum(1, dtype=np.float64), 1e-9))
