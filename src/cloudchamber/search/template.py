@@ -233,7 +233,6 @@ class TemplateToys:
         reference_TN = self.estimate.weights(count_TN) + truth_EN[member_T]
         return data_TN, (self.worth * reference_TN).astype(np.float32)
 
-
     def with_signals(self, tilt_SN: FloatArray, strength: float) -> TemplateToys:
         """The same with a signal in each toy. tilt_SN: density ratio of each signal less 1, of mean 0 and unit variance.
 
