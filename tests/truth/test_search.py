@@ -53,8 +53,11 @@ def test_the_linear_part_of_the_kernel_test_is_chi2_distributed():
 def test_p_values_of_a_whole_search_are_flat_without_a_signal():
     test = suite(Sample(gaussian(N)), bank_of(1.0, 2.0), ("bank", "weak", "kernel"), seed=0)
     calibration = calibrate(knob(test, (0.2, 0.5, 0.8)), null_statistics(test, Permutations(N, DATA, seed=1), 8000), test.names)
-    p = calibration.global_p(null_statistics(test, Permutations(N, DATA, seed=2), 2000))
-    assert stats.kstest(p, "uniform").pvalue > 0.01
+    fresh = null_statistics(test, Permutations(N, DATA, seed=2), 2000)
+    assert stats.ks_2samp(calibration.joint(fresh), calibration.joint_T).pvalue > 0.01  # p are ranks of one in the other
+    false_alarms = int((calibration.global_p(fresh) <= 0.05).sum())
+    assert stats.betabinom(len(fresh), 101, 1900).cdf(false_alarms) > 0.005
+    assert stats.betabinom(len(fresh), 101, 1900).sf(false_alarms) > 0.005
 
 
 def test_a_weighted_minimum_over_independent_tests_has_its_analytic_global_p_value():

@@ -69,7 +69,8 @@ class Tilted:
         events = self.tilt_EN.shape[1]
         scale = self.strength / np.sqrt(self.data * (events - self.data) / events)
         tilt_TN = self.tilt_EN[rng.integers(len(self.tilt_EN), size=self.size)]
-        key_TN = np.log(np.maximum(1 + scale * tilt_TN, 1e-12)) + rng.gumbel(size=tilt_TN.shape)
+        # With logistic noise the odds of being data, not reference, are in proportion to the density ratio.
+        key_TN = np.log(np.maximum(1 + scale * tilt_TN, 1e-12)) + rng.logistic(size=tilt_TN.shape)
         data_TN = np.zeros(tilt_TN.shape, np.float32)
         np.put_along_axis(data_TN, np.argpartition(key_TN, -self.data, axis=1)[:, -self.data :], 1.0, axis=1)
         return data_TN, 1 - data_TN
