@@ -90,7 +90,7 @@ def test_abcd_is_exact_for_independent_selections_and_shifts_that_add():
     rng, n = np.random.default_rng(4), 400_000
     a, b = rng.random(n), rng.random(n)
     x = 1.0 * (a > 0.8) + 2.0 * (b > 0.7) + rng.normal(size=n)
-    abcd = Abcd.of(a, b, (0.8, 0.7))
+    abcd = Abcd.of(np.stack([a, b]), (0.8, 0.7))
     once = np.ones((1, n))
     assert abcd.expected(once)[0] == pytest.approx(0.06 * n, rel=0.02)
     assert abcd.inside_N.sum() == pytest.approx(0.06 * n, rel=0.02)

@@ -14,7 +14,7 @@ from cloudchamber.search import template
 from cloudchamber.search.calibrate import calibrate, null_statistics
 from cloudchamber.search.features import feature_map, principal_axes
 from cloudchamber.search.knob import Knob
-from cloudchamber.search.methods.base import worth
+from cloudchamber.search.methods.base import Counts, differences, worth
 from cloudchamber.search.sample import FloatArray, Sample
 from cloudchamber.search.suite import Suite
 from cloudchamber.search.template import Abcd, Estimate, Sidebands, Window
@@ -124,22 +124,23 @@ def of_sidebands(
     ]
 
 
-def of_abcd(a_N: FloatArray, b_N: FloatArray, thresholds: tuple[float, float]) -> list[tuple[str, tuple[Estimate, ...]]]:
+def of_abcd(selection_2N: FloatArray, thresholds: tuple[float, float]) -> list[tuple[str, tuple[Estimate, ...]]]:
     """ABCD among the events that fail one selection, whose other half by that variable plays the passing one."""
     regions: list[tuple[str, tuple[Estimate, ...]]] = []
-    for name, one_N, other_N, (cut, other_cut) in (("a", a_N, b_N, thresholds), ("b", b_N, a_N, thresholds[::-1])):
-        failing = one_N < cut
-        middle = float(np.median(one_N[failing]))
-        region_N = 2 * (one_N < middle).astype(np.int64) + (other_N < other_cut)
-        regions.append((f"{name} in [{middle:.6g}, {cut:.6g}]", (Abcd(np.where(failing, region_N, Abcd.UNUSED)),)))
+    for i in (0, 1):
+        failing_N = selection_2N[i] < thresholds[i]
+        middle = float(np.median(selection_2N[i, failing_N]))
+        lowered = (middle, thresholds[1]) if i == 0 else (thresholds[0], middle)
+        region_N = np.where(failing_N, Abcd.of(selection_2N, lowered).region_N, Abcd.UNUSED)
+        regions.append((f"{'ab'[i]} in [{middle:.6g}, {thresholds[i]:.6g}]", (Abcd(region_N),)))
     return regions
 
 
-def _unexplained(z_NA: FloatArray, data_1N: FloatArray, made: template.TemplateToys) -> float:
+def _unexplained(z_NA: FloatArray, data_1N: Counts, made: template.TemplateToys) -> float:
     """Mean over the axes of the squared difference of data and template, over its variance in toys."""
 
-    def difference(data_TN: FloatArray, reference_TN: FloatArray) -> FloatArray:
-        return data_TN @ z_NA / data_TN.sum(1)[:, None] - reference_TN @ z_NA / reference_TN.sum(1)[:, None]
+    def difference(data_TN: Counts, reference_TN: Counts) -> FloatArray:
+        return differences(z_NA.astype(np.float32), data_TN, reference_TN)[0]
 
     toys_TA = difference(*made.chunk(1 << 20))
     found_A = difference(data_1N, made.reference_N[None])[0]

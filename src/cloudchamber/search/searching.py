@@ -73,7 +73,7 @@ def read(plan: Plan, root: Path, table: Path) -> Inputs:
     selection_2N, inside_N = np.empty((2, len(data))), np.ones(len(data), dtype=bool)
     if regions.pass_a is not None and regions.pass_b is not None:
         selection_2N = Sample.read(table, (regions.pass_a[0], regions.pass_b[0])).features_NF.T
-        inside_N = Abcd.of(*selection_2N, (regions.pass_a[1], regions.pass_b[1])).inside_N
+        inside_N = Abcd.of(selection_2N, (regions.pass_a[1], regions.pass_b[1])).inside_N
     elif data.mass_N is not None and regions.range is not None:
         mass_N, guard = data.mass_N, regions.guard
         inside_N = np.any([(mass_N >= low - guard) & (mass_N < high + guard) for low, high in regions.signal], axis=0)
@@ -214,7 +214,7 @@ def _in_region(inputs: Inputs, number: int) -> NDArray[np.bool_]:
 def _ensemble(inputs: Inputs, number: int, rows: NDArray[np.bool_]) -> tuple[Estimate, ...]:
     plan, regions = inputs.plan, inputs.plan.regions
     if regions.pass_a is not None and regions.pass_b is not None:
-        return (Abcd.of(*inputs.selection_2N[:, rows], (regions.pass_a[1], regions.pass_b[1])),)
+        return (Abcd.of(inputs.selection_2N[:, rows], (regions.pass_a[1], regions.pass_b[1])),)
     assert inputs.data.mass_N is not None
     assert regions.range is not None
     mass_N, window = inputs.data.mass_N[rows], regions.signal[number]
@@ -226,7 +226,7 @@ def _closure(inputs: Inputs, workers: int) -> closures.Closure:
     plan, regions, rows = inputs.plan, inputs.plan.regions, ~inputs.inside_N
     pool = inputs.data.where(rows)
     if regions.pass_a is not None and regions.pass_b is not None:
-        tested = closures.of_abcd(*inputs.selection_2N[:, rows], (regions.pass_a[1], regions.pass_b[1]))
+        tested = closures.of_abcd(inputs.selection_2N[:, rows], (regions.pass_a[1], regions.pass_b[1]))
     else:
         assert pool.mass_N is not None
         assert regions.range is not None

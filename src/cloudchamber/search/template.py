@@ -102,11 +102,12 @@ class Sidebands:
         return self._spectrum(count_TN * self.outside_N)[0]
 
     def _scaled(self, mass: FloatArray) -> FloatArray:
-        return (2 * mass - sum(self.limits)) / (self.limits[1] - self.limits[0])
+        return np.asarray((2 * mass - sum(self.limits)) / (self.limits[1] - self.limits[0]), dtype=np.float64)
 
     @cached_property
     def _powers_NP(self) -> FloatArray:
-        return np.polynomial.legendre.legvander(np.where(self.outside_N, self._scaled(self.mass_N), 0.0), self.degree)
+        scaled_N = np.where(self.outside_N, self._scaled(self.mass_N), 0.0)
+        return np.asarray(np.polynomial.legendre.legvander(scaled_N, self.degree), dtype=np.float64)
 
     @cached_property
     def _bins(self) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
@@ -160,19 +161,20 @@ class Abcd:
             raise BadInput(f"ABCD needs events in B, C and D, got {counts[1:4].tolist()}")
 
     @classmethod
-    def of(cls, a_N: FloatArray, b_N: FloatArray, thresholds: tuple[float, float]) -> Abcd:
+    def of(cls, selection_2N: FloatArray, thresholds: tuple[float, float]) -> Abcd:
         """The regions of two variables, each passed at or above its threshold."""
-        return cls(2 * (a_N < thresholds[0]).astype(np.int64) + (b_N < thresholds[1]))
+        failed_2N = selection_2N < np.array(thresholds)[:, None]
+        return cls(2 * failed_2N[0].astype(np.int64) + failed_2N[1])
 
     @property
     def inside_N(self) -> NDArray[np.bool_]:
         """Events of A."""
-        return self.region_N == 0
+        return np.asarray(self.region_N == 0)
 
     @property
     def outside_N(self) -> NDArray[np.bool_]:
         """Events of B, C and D."""
-        return (self.region_N > 0) & (self.region_N < self.UNUSED)
+        return np.asarray((self.region_N > 0) & (self.region_N < self.UNUSED))
 
     def weights(self, count_TN: FloatArray) -> FloatArray:
         """(T, N) mean of B + mean of C - mean of D."""
@@ -183,10 +185,11 @@ class Abcd:
     def expected(self, count_TN: FloatArray) -> FloatArray:
         """(T,) B C / D."""
         total_T5 = self._totals(count_TN)
-        return total_T5[:, 1] * total_T5[:, 2] / total_T5[:, 3]
+        return np.asarray(total_T5[:, 1] * total_T5[:, 2] / total_T5[:, 3], dtype=np.float64)
 
     def _totals(self, count_TN: FloatArray) -> FloatArray:
-        return np.maximum(np.stack([count_TN @ (self.region_N == r).astype(float) for r in range(5)], axis=1), 1.0)
+        of_NR = (self.region_N[:, None] == np.arange(5)).astype(np.float64)
+        return np.asarray(np.maximum(count_TN @ of_NR, 1.0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
