@@ -170,7 +170,7 @@ def test_script_runs_and_writes_its_record(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["false_alarms", "knob"])
+@pytest.mark.parametrize("name", ["false_alarms", "knob", "sculpting"])
 def test_a_script_about_searches_runs_and_writes_its_record(name, tmp_path):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
