@@ -170,6 +170,27 @@ def test_script_runs_and_writes_its_record(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["false_alarms", "knob", "sculpting"])
+def test_a_script_about_searches_runs_and_writes_its_record(name, tmp_path):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / f"{name}.json").read_text())["tiny"]
+
+
+def test_injected_gaussian_toys_have_the_expected_shares(module):
+    made = module("gaussians").Injected(200, 80, np.array([1]), rows=20, total=2, shift=1.0, strength=1.5, seed=0, size=400)
+    data, reference = made.chunk(0)
+    assert set(data.sum(1)) == {80}
+    assert set(reference.sum(1)) == {120}
+    assert not reference[:, 200:].any()
+    assert not data[:, 200:220].any()
+    assert not (data[:, :200] * reference[:, :200]).any()
+    # The mean of a density ratio exp(s x - s^2 / 2) is e^(s^2) under the signal, its variance e^(s^2) - 1 without.
+    exact = 1.5 / np.sqrt((np.e - 1) * 80 * 120 / 200)
+    assert data[:, 220:].sum() / data.sum() == pytest.approx(exact, abs=4 * np.sqrt(exact / data.sum()))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["detector", "jetclass_match"])
 def test_a_script_about_simulation_runs_and_writes_its_record(name, tmp_path):
     pytest.importorskip("pythia8mc")

@@ -27,7 +27,10 @@ _TRIALS_AT = 0.05
 class Toys(Protocol):
     """Pseudo-experiments without a signal, as counts on the pool. A chunk is a function of its number alone."""
 
-    size: int  # toys of a chunk
+    @property
+    def size(self) -> int:
+        """Toys of a chunk."""
+        ...
 
     def chunk(self, number: int) -> tuple[Counts, Counts]:
         """(T, N) data and (T, N) reference, as in `Prepared.statistics`."""

@@ -96,13 +96,16 @@ class Budget(_Part):
 class Plan(_Part):
     """One search. Defaults are those of a resonance in the embedding of a score table.
 
-    features: columns of the tables. methods: names of search methods. generality: 0 the bank alone, 1 anything; several are
-    scanned, and calibrated together. alpha: the error that the search claims of its campaign.
+    features: columns of the tables. background: "sidebands" or "abcd", from the data; "sample", the events of the Parquet file
+    `reference`, like those of the data without a signal. Files are relative to the plan. methods: names of search methods.
+    generality: 0 the bank alone, 1 anything; several are scanned, and calibrated together. alpha: the error that the search
+    claims of its campaign.
     """
 
     name: str = "unnamed"
     features: tuple[str, ...] = Field(("embedding",), min_length=1)
     background: Background = "sidebands"
+    reference: str | None = None
     regions: Regions = Regions()
     alternatives: Alternatives = Alternatives()
     methods: tuple[str, ...] = Field(("weak", "kernel"), min_length=1)
@@ -118,6 +121,8 @@ class Plan(_Part):
             raise ValueError("background 'sidebands' needs regions with mass, range and signal")
         if self.background == "abcd" and self.regions.pass_a is None:
             raise ValueError("background 'abcd' needs regions with pass_a and pass_b")
+        if (self.background == "sample") != (self.reference is not None):
+            raise ValueError("a reference is for background 'sample', which needs one")
         if any(not 0 <= g <= 1 for g in self.generality) or any(a >= b for a, b in pairwise(self.generality)):
             raise ValueError(f"generality is rising, from 0 to 1; got {list(self.generality)}")
         if len(set(self.methods)) != len(self.methods):

@@ -34,12 +34,12 @@ class PValue:
 
 
 def significance(p: float) -> float:
-    """The one-sided significance Z of a p-value.
+    """The one-sided significance Z of a p-value; that of p = 1 is -7.9, a number like the others.
 
     >>> round(significance(2.866515718791946e-07), 6)
     5.0
     """
-    return float(stats.norm.isf(p))
+    return float(stats.norm.isf(min(p, 1 - 1e-15)))
 
 
 def p_value(z: float) -> float:

@@ -1,0 +1,29 @@
+"""The verb search: a plan and a score table in, a blind run out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def search(
+    plan: Annotated[Path, typer.Argument(help="A YAML plan: regions, background, alternatives, methods, generality.")],
+    table: Annotated[Path, typer.Argument(help="The events: a score table of predict --embed, or any Parquet file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The run folder to write, or a killed one to go on with.")],
+    ledger: Annotated[Path | None, typer.Option(help="Where looks are recorded; ledger.jsonl beside the run without.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes for pseudo-experiments.")] = 1,
+) -> None:
+    """Search for what the background does not explain, blind: freeze the plan, test closure, measure the null and the power.
+
+    Nothing of the signal region is shown. `unblind` does that, once, if the background is described where there is no signal.
+    """
+    from cloudchamber.search.searching import search as run_search
+
+    run = run_search(plan, table, out, ledger=ledger, workers=workers, on_stage=lambda stage: typer.echo(stage, err=True))
+    summary = run.summary
+    if summary["closure_p"] is not None:
+        told = "closed" if summary["closed"] else "NOT closed: it stays blind"
+        typer.echo(f"closure: p = {summary['closure_p']:.3g}, {told}; template variance times {summary['inflation']:.3g}")
+    typer.echo(f"{out}: blind. Plan and looks are recorded in {run.info['ledger']}.")
