@@ -208,7 +208,8 @@ def _stretch(x_NF: FloatArray, rng: np.random.Generator) -> Callable[[float], Fl
 
 def _edge(x_NF: FloatArray, rng: np.random.Generator) -> Callable[[float], FloatArray]:
     along_N = x_NF @ _direction(x_NF.shape[1], rng)
-    return mixture((along_N > np.quantile(along_N, rng.uniform(0.8, 0.98))) + 1e-12)
+    threshold = float(np.quantile(along_N, rng.uniform(0.8, 0.98)))
+    return mixture(np.where(along_N > threshold, 1.0, 1e-12))
 
 
 def _direction(F: int, rng: np.random.Generator) -> NDArray[np.float64]:
