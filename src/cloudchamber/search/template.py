@@ -96,7 +96,7 @@ class Sidebands:
     def near_N(self) -> FloatArray:
         """A Gaussian of mass around the window, as wide as the window is."""
         low, high = self.window
-        return self.outside_N * np.exp(-0.5 * ((self.mass_N - (low + high) / 2) / (high - low)) ** 2)
+        return np.asarray(self.outside_N * np.exp(-0.5 * ((self.mass_N - (low + high) / 2) / (high - low)) ** 2), dtype=np.float64)
 
     def weights(self, count_TN: FloatArray) -> FloatArray:
         """(T, N) the polynomial's mean over the window, as a sum over the sidebands."""
