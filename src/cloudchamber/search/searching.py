@@ -26,6 +26,7 @@ from cloudchamber.search.calibrate import Calibration, Permutations, Toys, calib
 from cloudchamber.search.frontier import Tilted, frontier, known_tilts, unseen_tilts
 from cloudchamber.search.knob import knob
 from cloudchamber.search.ledger import NAME, Head, Ledger, e_value
+from cloudchamber.search.methods.bank import Mixture
 from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.plan import Plan, load, require_unchanged
 from cloudchamber.search.sample import Bank, FloatArray, Sample, concatenate
@@ -161,7 +162,7 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
         test = _test(inputs, number, float(summary["inflation"]), blind=False)
         calibration, _ = _calibrated(test, inputs, path / "toys" / str(number), workers)
         _write_null(path / f"null-{number}.npz", test, calibration)
-        results.append({"region": region, **_judged(test, calibration)})
+        results.append({"region": region, **_judged(test, calibration, plan)})
         book.append("test", sha256=inputs.frozen, region=region, p=results[-1]["p"]["value"])
     least = min((r["p"] for r in results), key=lambda p: float(p["value"]))
     p = min(1.0, len(results) * float(least["value"]))  # Bonferroni: regions share their sidebands
@@ -270,25 +271,36 @@ def _frontier(test: _Test, inputs: Inputs, null_TK: FloatArray, workers: int) ->
     }
 
 
-def _judged(test: _Test, calibration: Calibration) -> dict[str, Any]:
+def _judged(test: _Test, calibration: Calibration, plan: Plan) -> dict[str, Any]:
     """The verdict on the data, and the events that look most like what was found."""
-    verdict = calibration.judge(test.suite.statistics(test.data_N[None], test.reference_N[None])[0])
+    statistics_1K = test.suite.statistics(test.data_N[None], test.reference_N[None])
+    verdict = calibration.judge(statistics_1K[0])
     rows = np.flatnonzero(test.data_N)
     part = next(p for p in test.suite.parts if any(verdict.best.endswith(f"{p.method.name}/{n}") for n in p.prepared.names))
     score_N = part.prepared.scores(test.pool.features_NF[rows], test.data_N, test.reference_N)
     ids = test.pool.event_id_N
     return {
         "events": len(rows),
+        "statistic": float(calibration.joint(statistics_1K)[0]),
         "p": _told(verdict.global_p),
         "local": {name: _told(p) for name, p in verdict.local.items()},
         "generality": {f"{g:g}": p for g, p in verdict.setting_p.items()},
         "best": verdict.best,
         "trials": verdict.trials,
+        "posterior": _posterior(test, plan),
         "like_signal": [
             {"event_id": None if ids is None else int(ids[rows[i]]), "score": float(score_N[i])}
             for i in np.argsort(score_N)[::-1][:_SHOWN]
         ],
     }
+
+
+def _posterior(test: _Test, plan: Plan) -> dict[str, float] | None:
+    """The probability of each signal of the bank, given that one of them is there; None without the method `bank`."""
+    mixtures = [part.prepared for part in test.suite.parts if isinstance(part.prepared, Mixture)]
+    if not mixtures:
+        return None
+    return dict(zip(plan.alternatives.bank, map(float, mixtures[0].posterior(test.data_N, test.reference_N)), strict=True))
 
 
 def _told(p: PValue) -> dict[str, Any]:
