@@ -26,6 +26,7 @@ Window = tuple[float, float]
 _BINS = 24  # of mass on either side of a window: the spectrum inside follows from them
 _SPECTRUM = 3  # degree of the logarithm of the spectrum (as the dijet function has: arXiv:0812.4036, eq. 7)
 _NEWTON = 12
+_CELLS = 20_000_000  # events times toys at once: some hundred MB
 _RANDOM, _AXES = 60, 40  # random features per width, and leading directions, in which pseudo-data follow the template
 
 
@@ -96,7 +97,9 @@ class Sidebands:
     def near_N(self) -> FloatArray:
         """A Gaussian of mass around the window, as wide as the window is."""
         low, high = self.window
-        return np.asarray(self.outside_N * np.exp(-0.5 * ((self.mass_N - (low + high) / 2) / (high - low)) ** 2), dtype=np.float64)
+        return np.asarray(
+            self.outside_N * np.exp(-0.5 * ((self.mass_N - (low + high) / 2) / (high - low)) ** 2), dtype=np.float64
+        )
 
     def weights(self, count_TN: FloatArray) -> FloatArray:
         """(T, N) the polynomial's mean over the window, as a sum over the sidebands."""
@@ -280,7 +283,8 @@ def toys(pool: Sample, ensemble: tuple[Estimate, ...], events: float | None, see
     for e, weight_N in enumerate(weight_EN[:, outside]):
         near_N = ensemble[e].near_N[outside]
         rate_EN[e, outside] = events * tilted(z_NA, weight_N @ z_NA, float((weight_N**2).sum()), near_N)
-    return TemplateToys(ensemble[0], rate_EN, weight_EN, seed, inflation)
+    size = int(np.clip(_CELLS // len(pool), 16, CHUNK))
+    return TemplateToys(ensemble[0], rate_EN, weight_EN, seed, inflation, size)
 
 
 def tilted(z_NA: FloatArray, mean_A: FloatArray, variance: float, near_N: FloatArray) -> FloatArray:
