@@ -81,7 +81,7 @@ def test_a_bootstrap_of_the_template_scatters_as_new_samples_do():
 
 def test_tilted_weights_are_those_of_an_exponential_family():
     z = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None]
-    weights = template.tilted(z, np.array([0.3]), 0.0)
+    weights = template.tilted(z, np.array([0.3]), 0.0, np.ones(len(z)))
     expected = np.exp(0.3 * z[:, 0])  # N(0.3, 1) over N(0, 1), up to a factor
     assert np.allclose(weights, expected / expected.sum(), rtol=0.02, atol=1e-9)
 

@@ -8,8 +8,6 @@ outside of it, or from the reference sample.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,18 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.errors import BadInput, BadRun, Blinded
-from cloudchamber.run import Run, atomic, file_hash, write_json
+from cloudchamber.errors import BadRun, Blinded
+from cloudchamber.run import Run, atomic, file_hash, read_json, write_json
 from cloudchamber.search import closure as closures
 from cloudchamber.search import template
 from cloudchamber.search.calibrate import Calibration, Permutations, Toys, calibrate, null_statistics
 from cloudchamber.search.frontier import Tilted, frontier, known_tilts, unseen_tilts
+from cloudchamber.search.inputs import Inputs, read
 from cloudchamber.search.knob import knob
 from cloudchamber.search.ledger import NAME, Head, Ledger, e_value
 from cloudchamber.search.methods.bank import Mixture
 from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.plan import Plan, load, require_unchanged
-from cloudchamber.search.sample import Bank, FloatArray, Sample, concatenate
+from cloudchamber.search.sample import FloatArray, Sample, concatenate
 from cloudchamber.search.suite import Suite, suite
 from cloudchamber.search.template import Abcd, Estimate, Sidebands
 from cloudchamber.stats.pvalues import PValue, significance
@@ -39,54 +38,6 @@ OnStage = Callable[[str], None]
 _UNSEEN = 30  # alternatives that no bank knows, behind the frontier
 _STRENGTH = 4.0  # of the frontier's signals, in standard deviations of the best test
 _SHOWN = 20  # events that look most like what was found
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a plan names, read. inside_N: events of the data in any signal region, its guard included."""
-
-    plan: Plan
-    data: Sample
-    inside_N: NDArray[np.bool_]
-    selection_2N: FloatArray  # the two variables of ABCD
-    reference: Sample | None
-    bank: Bank | None
-    paths: dict[str, Path]
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of every file."""
-        return {name: file_hash(path) for name, path in self.paths.items()}
-
-    @property
-    def frozen(self) -> str:
-        """The hash that stands for plan and files together."""
-        content = json.dumps({"plan": self.plan.sha256, "files": self.hashes}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
-
-
-def read(plan: Plan, root: Path, table: Path) -> Inputs:
-    """The files of a plan. root: what their names are relative to."""
-    regions, bank = plan.regions, None
-    paths = {"table": table} | ({} if plan.reference is None else {"reference": root / plan.reference})
-    paths |= {f"bank {n}": root / p for n, p in plan.alternatives.bank.items()}
-    data = Sample.read(table, plan.features, regions.mass)
-    selection_2N, inside_N = np.empty((2, len(data))), np.ones(len(data), dtype=bool)
-    if regions.pass_a is not None and regions.pass_b is not None:
-        selection_2N = Sample.read(table, (regions.pass_a[0], regions.pass_b[0])).features_NF.T
-        inside_N = Abcd.of(selection_2N, (regions.pass_a[1], regions.pass_b[1])).inside_N
-    elif data.mass_N is not None and regions.range is not None:
-        mass_N, guard = data.mass_N, regions.guard
-        inside_N = np.any([(mass_N >= low - guard) & (mass_N < high + guard) for low, high in regions.signal], axis=0)
-    if names := tuple(plan.alternatives.bank):
-        parts = [Sample.read(paths[f"bank {n}"], plan.features) for n in names]
-        prior_S = np.array([plan.alternatives.priors.get(n, 1.0) for n in names])
-        signal_N = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-        bank = Bank(concatenate(parts), signal_N, names, prior_S / prior_S.sum())
-    reference = None if plan.reference is None else Sample.read(paths["reference"], plan.features)
-    if reference is not None and np.ptp(np.concatenate([reference.weights_N, data.weights_N])) > 0:
-        raise BadInput("data and reference must have equal weights: events of different weights cannot change places")
-    return Inputs(plan, data, inside_N, selection_2N, reference, bank, paths)
 
 
 def search(
@@ -113,13 +64,8 @@ def search(
             temporary.write_text(plan.to_yaml())
     if book.find("plan", inputs.frozen) is None:
         book.append("plan", sha256=inputs.frozen, plan=plan.sha256, name=plan.name, alpha=plan.alpha, files=inputs.hashes)
-    found = None
-    if plan.background != "sample":
-        on_stage("closure where there is no signal")
-        found = _closure(inputs, workers)
-        write_json(out / "closure.json", {**asdict(found), "p": found.p, "closed": found.closed})
-        book.append("closure", sha256=inputs.frozen, p=found.p, closed=found.closed, windows=len(found.tests))
-    inflation = 1.0 if found is None else found.inflation
+    closing = None if plan.background == "sample" else _closing(run, book, inputs, workers, on_stage)
+    inflation = 1.0 if closing is None else float(closing["inflation"])
     frontiers = []
     for number, region in enumerate(_regions(plan)):
         on_stage(f"null and frontier of {region}")
@@ -133,8 +79,8 @@ def search(
         {
             "name": plan.name,
             "blind": True,
-            "closed": found is None or found.closed,
-            "closure_p": None if found is None else found.p,
+            "closed": closing is None or closing["closed"],
+            "closure_p": None if closing is None else closing["p"],
             "inflation": inflation,
             "alpha": plan.alpha,
             "ledger": {"lines": head.lines, "sha256": head.sha256},
@@ -221,6 +167,20 @@ def _ensemble(inputs: Inputs, number: int, rows: NDArray[np.bool_]) -> tuple[Est
     mass_N, window = inputs.data.mass_N[rows], regions.signal[number]
     degrees = (plan.systematics.degree, *plan.systematics.degrees)
     return tuple(Sidebands(mass_N, window, regions.range, d, regions.guard, regions.signal) for d in degrees)
+
+
+def _closing(run: Run, book: Ledger, inputs: Inputs, workers: int, on_stage: OnStage) -> dict[str, Any]:
+    """What `closure.json` says; a killed search finds its own there."""
+    path = run.path / "closure.json"
+    if not path.is_file():
+        on_stage("closure where there is no signal")
+        found = _closure(inputs, workers)
+        write_json(path, {**asdict(found), "p": found.p, "closed": found.closed})
+    closing: dict[str, Any] = read_json(path)
+    if book.find("closure", inputs.frozen) is None:
+        told = {"p": closing["p"], "closed": closing["closed"], "windows": len(closing["tests"])}
+        book.append("closure", sha256=inputs.frozen, **told)
+    return closing
 
 
 def _closure(inputs: Inputs, workers: int) -> closures.Closure:

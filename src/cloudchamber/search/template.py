@@ -26,6 +26,7 @@ Window = tuple[float, float]
 _BINS = 24  # of mass on either side of a window: the spectrum inside follows from them
 _SPECTRUM = 3  # degree of the logarithm of the spectrum (as the dijet function has: arXiv:0812.4036, eq. 7)
 _NEWTON = 12
+_CELLS = 20_000_000  # events times toys at once: some hundred MB
 _RANDOM, _AXES = 60, 40  # random features per width, and leading directions, in which pseudo-data follow the template
 
 
@@ -40,6 +41,11 @@ class Estimate(Protocol):
     @property
     def inside_N(self) -> NDArray[np.bool_]:
         """The events of the region."""
+        ...
+
+    @property
+    def near_N(self) -> FloatArray:
+        """(N,) how alike to those of the region events outside are thought to be, from 0 to 1."""
         ...
 
     def weights(self, count_TN: FloatArray) -> FloatArray:
@@ -86,6 +92,14 @@ class Sidebands:
         for low, high in (self.window, *self.excluded):
             used &= (self.mass_N < low - self.guard) | (self.mass_N >= high + self.guard)
         return used
+
+    @property
+    def near_N(self) -> FloatArray:
+        """A Gaussian of mass around the window, as wide as the window is."""
+        low, high = self.window
+        return np.asarray(
+            self.outside_N * np.exp(-0.5 * ((self.mass_N - (low + high) / 2) / (high - low)) ** 2), dtype=np.float64
+        )
 
     def weights(self, count_TN: FloatArray) -> FloatArray:
         """(T, N) the polynomial's mean over the window, as a sum over the sidebands."""
@@ -176,6 +190,11 @@ class Abcd:
         """Events of B, C and D."""
         return np.asarray((self.region_N > 0) & (self.region_N < self.UNUSED))
 
+    @property
+    def near_N(self) -> FloatArray:
+        """Those that pass one selection."""
+        return np.asarray((self.region_N == 1) | (self.region_N == 2), dtype=np.float64)
+
     def weights(self, count_TN: FloatArray) -> FloatArray:
         """(T, N) mean of B + mean of C - mean of D."""
         factor_T5 = np.array([0.0, 1.0, 1.0, -1.0, 0.0]) / self._totals(count_TN)
@@ -262,17 +281,19 @@ def toys(pool: Sample, ensemble: tuple[Estimate, ...], events: float | None, see
     z_NA /= z_NA.std(0)
     rate_EN = np.zeros(weight_EN.shape)
     for e, weight_N in enumerate(weight_EN[:, outside]):
-        rate_EN[e, outside] = events * tilted(z_NA, weight_N @ z_NA, float((weight_N**2).sum()))
-    return TemplateToys(ensemble[0], rate_EN, weight_EN, seed, inflation)
+        near_N = ensemble[e].near_N[outside]
+        rate_EN[e, outside] = events * tilted(z_NA, weight_N @ z_NA, float((weight_N**2).sum()), near_N)
+    size = int(np.clip(_CELLS // len(pool), 16, CHUNK))
+    return TemplateToys(ensemble[0], rate_EN, weight_EN, seed, inflation, size)
 
 
-def tilted(z_NA: FloatArray, mean_A: FloatArray, variance: float) -> FloatArray:
-    """(N,) the positive weights closest to equal ones (in Kullback-Leibler distance) whose means are as given.
+def tilted(z_NA: FloatArray, mean_A: FloatArray, variance: float, near_N: FloatArray) -> FloatArray:
+    """(N,) the weights closest to near_N (in Kullback-Leibler distance) whose means are as given; they sum to 1.
 
     variance: of the means given; they are met within their errors. z_NA: columns of mean 0 and variance 1.
     """
     lambda_A = np.zeros(z_NA.shape[1])
-    weight_N = np.full(len(z_NA), 1 / len(z_NA))
+    weight_N = near_N / near_N.sum()
     for _ in range(_NEWTON):
         centre_A = weight_N @ z_NA
         gap_A = centre_A + variance * lambda_A - mean_A
@@ -282,7 +303,7 @@ def tilted(z_NA: FloatArray, mean_A: FloatArray, variance: float) -> FloatArray:
         step_A = np.linalg.solve(curvature_AA, gap_A)
         lambda_A -= step_A * min(1.0, 1.0 / (np.abs(step_A).max() + 1e-300))
         exponent_N = z_NA @ lambda_A
-        weight_N = np.exp(exponent_N - exponent_N.max())
+        weight_N = near_N * np.exp(exponent_N - exponent_N.max())
         weight_N /= weight_N.sum()
     return np.asarray(weight_N, dtype=np.float64)
 
