@@ -22,6 +22,7 @@ from cloudchamber.search.knob import knob
 from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.sample import Bank, Sample, concatenate
 from cloudchamber.search.suite import Suite, suite
+from cloudchamber.stats.pvalues import significance
 
 SEED = 5
 METHODS = ("bank", "weak", "kernel", "moments")
@@ -84,6 +85,7 @@ def main() -> None:
         figures[f"eta_worst_decile_{label}"] = record.exact(battery.worst_decile(values))
         mdi = battery.minimal_injection(strengths, powers[setting, group])
         figures[f"mdi_{label}"] = record.exact(min(mdi, 2 * strengths[-1]), "sigma")
+        figures[f"eta_at_half_power_{label}"] = record.exact(significance(_ALPHA) / min(mdi, 2 * strengths[-1]))
     path = record.write(
         "battery",
         figures,

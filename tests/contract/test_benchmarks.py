@@ -191,7 +191,7 @@ def test_injected_gaussian_toys_have_the_expected_shares(module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["detector", "jetclass_match"])
+@pytest.mark.parametrize("name", ["detector", "jetclass_match", "sic"])
 def test_a_script_about_simulation_runs_and_writes_its_record(name, tmp_path):
     pytest.importorskip("pythia8mc")
     pytest.importorskip("fastjet")
@@ -226,7 +226,7 @@ def test_the_neutrino_benchmark_runs_without_real_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adaptation", "calibration"])
+@pytest.mark.parametrize("name", ["adaptation", "calibration", "followup", "battery"])
 def test_script_without_peers_runs_and_writes_its_record(name, tmp_path):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
