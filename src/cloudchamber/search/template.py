@@ -251,7 +251,7 @@ class TemplateToys:
         outside = np.flatnonzero(self.estimate.outside_N)
         total_T = rng.poisson(len(outside) / self.inflation, self.size)
         drawn = [np.bincount(outside[rng.integers(len(outside), size=n)], minlength=data_TN.shape[1]) for n in total_T]
-        count_TN = self.inflation * np.stack(drawn)
+        count_TN = np.asarray(self.inflation * np.stack(drawn), dtype=np.float64)
         truth_EN = self.rate_EN / self.rate_EN.sum(1, keepdims=True) - self.weight_EN
         reference_TN = self.estimate.weights(count_TN) + truth_EN[member_T]
         return data_TN.astype(np.float32), (self.worth * reference_TN).astype(np.float32)
