@@ -84,7 +84,7 @@ class Describer:
 
 def main() -> None:
     parser = record.arguments(__doc__)
-    parser.add_argument("--events", type=int, default=24_000, help="QCD events in the window, simulated if they are not there")
+    parser.add_argument("--events", type=int, default=30_000, help="QCD events in the window, simulated if they are not there")
     args = parser.parse_args()
     timing.settle(args.threads)
     torch.set_num_threads(args.threads)

@@ -18,7 +18,7 @@ from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.sample import FloatArray
 from cloudchamber.stats.metrics import roc
 
-FAMILIES = ("bump", "tilt", "stretch", "edge")
+FAMILIES = ("shift", "bump", "tilt", "stretch", "edge")
 FPR_FLOOR = 1e-4  # of max SIC in the protocol of arXiv:2404.16091
 COUNT_FLOOR = 20  # background events behind a SIC: with fewer, its maximum is one of noise
 _DECILE = 0.1
@@ -56,11 +56,12 @@ class Alternative:
 def alternatives(features_NF: FloatArray, n: int, kl: float, seed: int) -> list[Alternative]:
     """n densities that no search was made for, all at the divergence kl (per event) from the pool's own.
 
-    features_NF: of the pool, whitened. Families in turn: a small share of events about a random place ("bump"); a smooth
-    random reweighting of all ("tilt"); a wider or narrower direction ("stretch"); an excess beyond a threshold ("edge").
+    features_NF: of the pool, whitened. Families in turn: all events moved along a direction ("shift"); a small share of events
+    about a random place ("bump"); a smooth random reweighting of all ("tilt"); a wider or narrower direction ("stretch"); an
+    excess beyond a threshold ("edge").
     """
     rng = np.random.default_rng(seed)
-    makers = dict(zip(FAMILIES, (_bump, _tilt, _stretch, _edge), strict=True))
+    makers = dict(zip(FAMILIES, (_shift, _bump, _tilt, _stretch, _edge), strict=True))
     names = [FAMILIES[i % len(FAMILIES)] for i in range(n)]
     return [at_kl(f"{name} {i // len(FAMILIES)}", makers[name](features_NF, rng), kl) for i, name in enumerate(names)]
 
@@ -187,6 +188,10 @@ def argos(data_score: ArrayLike, template_score: ArrayLike) -> float:
     thresholds = template[: len(template) - COUNT_FLOOR + 1]
     eps_t, eps_d = (1 - np.searchsorted(s, thresholds, side="left") / len(s) for s in (template, data))
     return float((eps_d / np.sqrt(eps_t) - np.sqrt(eps_t)).max())
+
+
+def _shift(x_NF: FloatArray, rng: np.random.Generator) -> Callable[[float], FloatArray]:
+    return tilt(np.clip(x_NF @ _direction(x_NF.shape[1], rng), -3.0, 3.0))
 
 
 def _bump(x_NF: FloatArray, rng: np.random.Generator) -> Callable[[float], FloatArray]:
