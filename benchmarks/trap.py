@@ -70,15 +70,12 @@ def run(job: Job) -> Found:
     pool = sample(job)
     assert pool.mass_N is not None
     ensemble = tuple(Sidebands(pool.mass_N, WINDOW, LIMITS, d) for d in DEGREES)
-    beside = pool.where(ensemble[0].outside_N)
-    assert beside.mass_N is not None
-    methods = suite(beside, None, METHODS, job.seed)
+    methods = suite(pool, None, METHODS, job.seed)
     setting = knob(methods)
-    regions = closure.of_sidebands(beside.mass_N, LIMITS, (WINDOW,), DEGREES, CLOSURE_WINDOWS, 0.0)
-    closing = closure.closure(beside, regions, methods, setting, toys=job.toys // 2, alpha=CLOSURE_ALPHA, seed=job.seed)
+    regions = closure.of_sidebands(pool.mass_N, LIMITS, (WINDOW,), DEGREES, CLOSURE_WINDOWS, 0.0)
+    closing = closure.closure(pool, regions, methods, setting, toys=job.toys // 2, alpha=CLOSURE_ALPHA, seed=job.seed)
     data_N = ensemble[0].inside_N.astype(np.float32)
     made = template.toys(pool, ensemble, float(data_N.sum()), job.seed, closing.inflation)
-    methods = suite(pool, None, METHODS, job.seed)
     calibration = calibrate(setting, null_statistics(methods, made, job.toys), methods.names)
     p = calibration.judge(methods.statistics(data_N[None], made.reference_N[None])[0]).global_p
     return Found(naive(pool, ensemble[0]), p.z, closing.p, closing.inflation)

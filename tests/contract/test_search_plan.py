@@ -142,6 +142,8 @@ def test_two_programs_write_without_losing_a_line(tmp_path):
 def test_a_campaign_is_never_overspent_and_a_discovery_gives_back(tmp_path):
     ledger = Ledger(tmp_path / "l.jsonl")
     ledger.append("campaign", alpha=0.01)
+    with pytest.raises(BadInput, match="once"):
+        ledger.append("campaign", alpha=0.5)
     ledger.append("plan", sha256="a", alpha=0.006)
     ledger.append("plan", sha256="a", alpha=0.006)  # the same plan again costs nothing
     with pytest.raises(BadInput, match=r"0\.004 of the campaign is left"):

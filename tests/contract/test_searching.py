@@ -159,9 +159,9 @@ def test_a_background_that_is_not_described_stays_blind(tmp_path):
 
 def test_a_campaign_limits_the_plans(tmp_path):
     plan, table, out = setup(tmp_path, events(np.random.default_rng(2), 3000))
-    Ledger(tmp_path / "ledger.jsonl").append("campaign", alpha=0.005)
     with pytest.raises(BadInput, match=r"0\.005 of the campaign is left"):
-        searching.search(plan, table, out)
+        searching.search(plan, table, out, campaign=0.005)
+    assert [e.kind for e in Ledger(tmp_path / "ledger.jsonl").entries()] == ["campaign"]
 
 
 def test_abcd_and_reference_samples_are_backgrounds_too(tmp_path):

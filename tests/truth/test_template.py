@@ -156,3 +156,27 @@ def test_a_window_without_events_beside_it_is_refused(sample):
         Sidebands(sample.mass_N, (2500.5, 3000.0), LIMITS, 2)
     with pytest.raises(BadInput, match="B, C and D"):
         Abcd(np.zeros(10, dtype=np.int64))
+
+
+@pytest.mark.slow
+def test_p_values_against_a_template_are_uniform_without_a_signal():
+    """200 whole searches on new events whose means follow mass as the polynomial does; each toy refits and trains anew."""
+    from cloudchamber.search.calibrate import calibrate, null_statistics
+    from cloudchamber.search.knob import knob
+    from cloudchamber.search.suite import suite
+
+    p = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        mass = masses(rng, 3000)
+        x = rng.normal(size=(3000, 3)) + np.outer((mass - 3000) / 1000, [1.0, 0.5, 0.0])
+        pool = Sample(x, mass_N=mass)
+        ensemble = (Sidebands(mass, WINDOW, LIMITS, 2),)
+        data = ensemble[0].inside_N[None].astype(np.float32)
+        toys = template.toys(pool, ensemble, float(data.sum()), seed)
+        methods = suite(pool, None, ("weak", "kernel"), seed)
+        calibration = calibrate(knob(methods), null_statistics(methods, toys, 400), methods.names)
+        p.append(calibration.judge(methods.statistics(data, toys.reference_N[None])[0]).global_p.value)
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    low, high = stats.binomtest(int(np.sum(np.array(p) <= 0.05)), 200).proportion_ci(0.95, method="exact")
+    assert low <= 0.05 <= high

@@ -57,8 +57,8 @@ class Ledger:
     def append(self, kind: str, **body: Any) -> Entry:
         """Add an entry and return it. Raises BadLedger if the ledger was tampered with, BadInput if alpha is overspent.
 
-        kind: one of KINDS. Numbers that mean something: "campaign" with alpha; "plan" with sha256 and the alpha it claims;
-        "result" with sha256, p and alpha, and e for an e-value.
+        kind: one of KINDS. Numbers that mean something: "campaign" with alpha, before any plan; "plan" with sha256 and the
+        alpha it claims; "result" with sha256 and p, and e for an e-value.
         """
         if kind not in KINDS:
             raise BadInput(f"a ledger entry is one of {', '.join(KINDS)}, got {kind!r}")
@@ -68,6 +68,8 @@ class Ledger:
             previous = entries[-1].sha256 if entries else START
             time = datetime.now(UTC).isoformat(timespec="seconds")
             entry = _sealed(len(entries), time, kind, body, previous)
+            if kind == "campaign" and any(e.kind in ("campaign", "plan") for e in entries):
+                raise BadInput(f"{self.path}: the alpha of a campaign is declared once, before its first plan")
             if kind == "plan" and wealth([*entries, entry]) < -_ROUNDING:
                 left = wealth(entries)
                 raise BadInput(f"{self.path}: alpha {body['alpha']:g} is asked for, {left:g} of the campaign is left")

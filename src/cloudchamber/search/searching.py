@@ -41,12 +41,20 @@ _SHOWN = 20  # events that look most like what was found
 
 
 def search(
-    plan_path: Path, table: Path, out: Path, *, ledger: Path | None = None, workers: int = 1, on_stage: OnStage = lambda _: None
+    plan_path: Path,
+    table: Path,
+    out: Path,
+    *,
+    ledger: Path | None = None,
+    campaign: float | None = None,
+    workers: int = 1,
+    on_stage: OnStage = lambda _: None,
 ) -> Run:
     """Freeze the plan in the ledger, then do everything that needs no look at the signal region.
 
-    ledger: a JSONL file, `ledger.jsonl` beside the run without. A killed run goes on where it was. Raises BadPlan if its
-    plan was changed since, BadRun if its files were or the folder is of another run, BadInput if too little alpha is left.
+    ledger: a JSONL file, `ledger.jsonl` beside the run without. campaign: the error of all searches in a new ledger; each may
+    claim a share of it. A killed run goes on where it was. Raises BadPlan if its plan was changed since, BadRun if its files
+    were or the folder is of another run, BadInput if too little alpha is left.
     """
     plan = load(plan_path)
     inputs = read(plan, plan_path.parent, table)
@@ -62,6 +70,8 @@ def search(
         run = Run.create(out, KIND, parents=parents, paths=paths, root=root, ledger=str(book.path), **hashes)
         with atomic(out / "plan.yaml") as temporary:
             temporary.write_text(plan.to_yaml())
+    if campaign is not None:
+        book.append("campaign", alpha=campaign)
     if book.find("plan", inputs.frozen) is None:
         book.append("plan", sha256=inputs.frozen, plan=plan.sha256, name=plan.name, alpha=plan.alpha, files=inputs.hashes)
     closing = None if plan.background == "sample" else _closing(run, book, inputs, workers, on_stage)
