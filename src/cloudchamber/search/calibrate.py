@@ -157,7 +157,7 @@ class Calibration:
         """(M,) the one statistic of the search, larger is less like the background."""
         if len(self.knob.settings) == 1:
             return self.knob.combined(self.local_p(statistics_MK), statistics_MK)[:, 0]
-        return np.asarray(-np.log(self.setting_p(statistics_MK)).max(axis=1), dtype=np.float64)
+        return np.asarray((-np.log(self.setting_p(statistics_MK))).max(axis=1), dtype=np.float64)
 
     def global_p(self, statistics_MK: FloatArray) -> FloatArray:
         """(M,) rank p-value of many data sets among the toys of the joint null."""
