@@ -71,6 +71,14 @@ def test_a_weighted_minimum_over_independent_tests_has_its_analytic_global_p_val
         assert got.value == pytest.approx(exact, abs=4 * np.sqrt(exact / 50_000))
 
 
+def test_a_scan_of_the_knob_finds_what_only_one_of_its_settings_sees():
+    null = np.random.default_rng(8).normal(size=(40_000, 2))
+    scanned = calibrate(Knob((0.0, 1.0), np.eye(2), "test"), null)
+    for z in ([4.0, 0.0], [0.0, 4.0]):
+        exact = 1 - (1 - stats.norm.sf(3.0)) ** 2  # of the better of two independent settings, at three deviations
+        assert scanned.judge(np.array(z)).global_p.value < exact
+
+
 def test_the_number_of_trials_of_independent_tests_is_their_number():
     null = np.random.default_rng(4).normal(size=(100_000, 10))
     assert calibrate(Knob((0.5,), np.full((1, 10), 0.1), "test"), null).trials == pytest.approx(10, rel=0.1)
