@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.events import MOMENTUM, Cloud
+from cloudchamber.events.clustering import fastjet_module
 from cloudchamber.run import atomic
 
 CACHE = Path(__file__).parent / "jets" / "dijets"
@@ -127,14 +129,15 @@ def four_momenta(jets: Cloud) -> NDArray[np.float64]:
 
 def tau21(jets: Cloud) -> NDArray[np.float64]:
     """(J,) tau2 / tau1 (arXiv:1011.2268, beta = 1) about the axes of exclusive kt subjets; 0 for a jet of one particle."""
-    import fastjet
-
+    fastjet = fastjet_module()
     columns = {short: jets.flat(n).astype(np.float64) for short, n in zip(("px", "py", "pz", "E"), MOMENTUM, strict=True)}
     particles = ak.unflatten(ak.zip(columns, with_name="Momentum4D"), jets.counts)
     taus = []
     for n in (1, 2):
         sequence = fastjet.ClusterSequence(particles, fastjet.JetDefinition(fastjet.kt_algorithm, 1.0))
-        axes = sequence.exclusive_jets_up_to(n_jets=n)
+        with warnings.catch_warnings():  # its test for the algorithm does not know kt
+            warnings.simplefilter("ignore", UserWarning)
+            axes = sequence.exclusive_jets_up_to(n_jets=n)
         pair = ak.cartesian({"p": particles, "a": axes}, nested=True)
         (px, py, pz), (ax, ay, az) = ((pair[k].px, pair[k].py, pair[k].pz) for k in ("p", "a"))
         deta = np.arcsinh(pz / np.hypot(px, py)) - np.arcsinh(az / np.hypot(ax, ay))

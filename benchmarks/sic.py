@@ -88,11 +88,15 @@ def main() -> None:
     args = parser.parse_args()
     timing.settle(args.threads)
     torch.set_num_threads(args.threads)
-    n = 1500 if args.tiny else args.events
+    n, share = (600, 0.1) if args.tiny else (args.events, 1.0)
     background = dijets.background(n, args.threads)
-    truths = {"two_prong": dijets.signal(_SIGNAL, workers=args.threads)}
-    bank = {f"m_x {b['m_x']}, m_y {b['m_y']}": dijets.signal(_PER_SIGNAL, workers=args.threads, **b) for b in BANK}
-    bank["three_prong"] = dijets.signal(_THREE, "three_prong", args.threads)
+    truths = {"two_prong": dijets.signal(round(share * _SIGNAL), workers=args.threads)}
+    bank = {
+        f"m_x {b['m_x']}, m_y {b['m_y']}": dijets.signal(round(share * _PER_SIGNAL), workers=args.threads, **b)
+        for b in BANK[: 2 if args.tiny else None]
+    }
+    if not args.tiny:
+        bank["three_prong"] = dijets.signal(_THREE, "three_prong", args.threads)
     learned, rest = background[: n // 6], background[n // 6 :]
     describe = Describer(learned, bank)
     events, signal = describe(rest), describe(truths["two_prong"])
@@ -150,7 +154,7 @@ def drawn(events: Part, signal: Part, z: float, seed: int) -> tuple[Part, Part, 
     B = len(events) // 3
     order, rows = rng.permutation(len(events)), rng.permutation(len(signal))
     S = max(1, round(z * B**0.5))
-    assert len(rows) >= 200 + S
+    assert len(rows) > S
     test_signal = rows[S : S + _TEST_SIGNAL]
     data = Part({n: np.concatenate([c[order[:B]], signal.columns[n][rows[:S]]]) for n, c in events.columns.items()})
     return data, events[order[B : 2 * B]], events[order[2 * B :]], signal[test_signal]
@@ -188,7 +192,9 @@ def supervised(events: Part, signal: Part) -> dict[str, record.Figure]:
         values = []
         for seed in range(3):
             _, reference, test, _ = drawn(events, signal, 1.0, seed)
-            train = np.setdiff1d(np.arange(len(signal)), np.random.default_rng(seed).permutation(len(signal))[:_TEST_SIGNAL])
+            train = np.setdiff1d(
+                np.arange(len(signal)), np.random.default_rng(seed).permutation(len(signal))[: len(signal) // 2]
+            )
             held_out = np.setdiff1d(np.arange(len(signal)), train)
             score = _trees(signal.columns[arm][train], reference.columns[arm], seed)
             values.append(sic(score(test.columns[arm]), score(signal.columns[arm][held_out])))

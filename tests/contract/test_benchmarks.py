@@ -160,6 +160,17 @@ def test_a_worker_that_dies_hangs_or_asks_for_memory_is_told(module, monkeypatch
             assert [o.outcome for o in fuzz.run_until_end("npz", [0, 1])] == [outcome]
 
 
+def test_subjettiness_of_two_narrow_pairs_is_the_ratio_of_their_widths(module):
+    pytest.importorskip("fastjet")
+    from cloudchamber.events import Cloud, Schema
+
+    phi = np.array([0.0, 0.02, 0.4, 0.42])  # equal pT at eta 0: tau1 from the middle 0.2 each, tau2 0.01 each
+    columns = {"px": np.cos(phi), "py": np.sin(phi), "pz": 0 * phi, "energy": 1 + 0 * phi}
+    jets = {n: np.append(c, c[:1]).astype(np.float32) for n, c in columns.items()}
+    cloud = Cloud.from_flat(np.array([4, 1]), jets, {}, Schema(dataset="pairs", frame="jet"))
+    assert module("dijets").tau21(cloud) == pytest.approx([0.05, 0], abs=1e-3)
+
+
 @pytest.mark.skipif(not PEERS, reason="the peers are not installed; see benchmarks/README.md")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["train_speed", "load_speed", "quality"])
@@ -191,7 +202,7 @@ def test_injected_gaussian_toys_have_the_expected_shares(module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["detector", "jetclass_match"])
+@pytest.mark.parametrize("name", ["detector", "jetclass_match", "sic"])
 def test_a_script_about_simulation_runs_and_writes_its_record(name, tmp_path):
     pytest.importorskip("pythia8mc")
     pytest.importorskip("fastjet")
@@ -226,7 +237,7 @@ def test_the_neutrino_benchmark_runs_without_real_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adaptation", "calibration"])
+@pytest.mark.parametrize("name", ["adaptation", "calibration", "followup", "battery"])
 def test_script_without_peers_runs_and_writes_its_record(name, tmp_path):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--tiny", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)

@@ -247,9 +247,9 @@ def _ledger(found: _Search) -> Section:
         }
         told = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in body.items())
         own = "this search" if e.body.get("sha256") == found.info["frozen_sha256"] else str(e.body.get("sha256", ""))[:12]
-        rows.append((str(e.number + 1), e.time, e.kind, own, told, e.sha256[:12]))
+        rows.append((str(e.number + 1), e.time[:16].replace("T", " "), e.kind, own, told, e.sha256[:12]))
     caption = f"{found.ledger.path}: every line holds the hash of the line before; checked when this page was written."
-    return Section("Ledger", tables=(Table(("Line", "Time", "What", "Search", "", "Hash"), tuple(rows), caption),))
+    return Section("Ledger", tables=(Table(("Line", "Time (UTC)", "What", "Search", "", "Hash"), tuple(rows), caption),))
 
 
 def _p(p: Mapping[str, Any]) -> str:
