@@ -16,7 +16,7 @@ import trap
 from cloudchamber.stats.pvalues import interval
 from cloudchamber.workers import executor, in_order
 
-RUNS, SIGNAL_RUNS, EVENTS, TOYS, SIGNAL = 300, 20, 8000, 512, 80
+RUNS, SIGNAL_RUNS, EVENTS, TOYS, SIGNAL = 200, 10, 8000, 512, 80
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from cloudchamber.search import closure, crossfit, template
-from cloudchamber.search.calibrate import calibrate, null_statistics
 from cloudchamber.search.knob import knob
+from cloudchamber.search.nulls import measure
 from cloudchamber.search.sample import Sample
 from cloudchamber.search.suite import suite
 from cloudchamber.search.template import Sidebands
@@ -76,9 +76,9 @@ def run(job: Job) -> Found:
     closing = closure.closure(pool, regions, methods, setting, toys=job.toys // 2, alpha=CLOSURE_ALPHA, seed=job.seed)
     data_N = ensemble[0].inside_N.astype(np.float32)
     made = template.toys(pool, ensemble, float(data_N.sum()), job.seed, closing.inflation)
-    calibration = calibrate(setting, null_statistics(methods, made, job.toys), methods.names)
-    p = calibration.judge(methods.statistics(data_N[None], made.reference_N[None])[0]).global_p
-    return Found(naive(pool, ensemble[0]), p.z, closing.p, closing.inflation)
+    nulls = measure(methods, setting, made, job.toys)
+    verdict, _ = nulls.judge(methods.statistics(data_N[None], made.reference_N[None])[0])
+    return Found(naive(pool, ensemble[0]), verdict.global_p.z, closing.p, closing.inflation)
 
 
 def naive(pool: Sample, sidebands: Sidebands) -> float:

@@ -70,9 +70,9 @@ class Alternatives(_Part):
 class Systematics(_Part):
     """What is not known about the background.
 
-    degree: of the polynomial in mass that the features follow. degrees: others that would do as well; each pseudo-experiment
-    draws one of all of them for its truth. closure: signal-free windows that must be described; closure_alpha: how improbable
-    the worst of them may be before the search stops.
+    degree: of the polynomial in mass that the features follow. degrees: others that would do as well; the p-value is the
+    largest that any leaves as the truth. closure: signal-free windows that must be described; closure_alpha: how improbable the
+    worst of them may be before the search stops.
     """
 
     degree: int = Field(2, ge=0, le=6)

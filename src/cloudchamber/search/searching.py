@@ -20,15 +20,16 @@ from cloudchamber.errors import BadRun, Blinded
 from cloudchamber.run import Run, atomic, file_hash, read_json, write_json
 from cloudchamber.search import closure as closures
 from cloudchamber.search import template
-from cloudchamber.search.calibrate import Calibration, Permutations, Toys, calibrate, null_statistics
-from cloudchamber.search.frontier import Tilted, frontier, known_tilts, unseen_tilts
+from cloudchamber.search.calibrate import Calibration, Permutations, Toys, Verdict, null_statistics
+from cloudchamber.search.frontier import Tilted, known_tilts, unseen_tilts
 from cloudchamber.search.inputs import Inputs, read
 from cloudchamber.search.knob import knob
 from cloudchamber.search.ledger import NAME, Head, Ledger, e_value
 from cloudchamber.search.methods.bank import Mixture
 from cloudchamber.search.methods.base import Counts
+from cloudchamber.search.nulls import Nulls, measure
 from cloudchamber.search.plan import Plan, load, require_unchanged
-from cloudchamber.search.sample import FloatArray, Sample, concatenate
+from cloudchamber.search.sample import Sample, concatenate
 from cloudchamber.search.suite import Suite, suite
 from cloudchamber.search.template import Abcd, Estimate, Sidebands
 from cloudchamber.stats.pvalues import PValue, significance
@@ -80,9 +81,10 @@ def search(
     for number, region in enumerate(_regions(plan)):
         on_stage(f"null and frontier of {region}")
         test = _test(inputs, number, inflation, blind=True)
-        calibration, null_TK = _calibrated(test, inputs, out / "toys" / f"{number}-blind", workers)
-        _write_null(out / f"null-{number}.npz", test, calibration)
-        frontiers.append({"region": region, "trials": calibration.trials, **_frontier(test, inputs, null_TK, workers)})
+        nulls = _nulls(test, inputs, out / "toys" / f"{number}-blind", workers)
+        own = nulls.calibrations[0]
+        _write_null(out / f"null-{number}.npz", own)
+        frontiers.append({"region": region, "trials": own.trials, **_frontier(test, inputs, nulls, workers)})
     write_json(out / "frontier.json", frontiers)
     head = book.head
     run.finish(
@@ -116,9 +118,12 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
     for number, region in enumerate(_regions(plan)):
         on_stage(f"looking at {region}")
         test = _test(inputs, number, float(summary["inflation"]), blind=False)
-        calibration, _ = _calibrated(test, inputs, path / "toys" / str(number), workers)
-        _write_null(path / f"null-{number}.npz", test, calibration)
-        results.append({"region": region, **_judged(test, calibration, plan)})
+        nulls = _nulls(test, inputs, path / "toys" / str(number), workers)
+        statistics_K = test.suite.statistics(test.data_N[None], test.reference_N[None])[0]
+        verdict, calibration = nulls.judge(statistics_K)
+        _write_null(path / f"null-{number}.npz", calibration)
+        joint = float(calibration.joint(statistics_K[None])[0])
+        results.append({"region": region, "statistic": joint, **_told_of(verdict, test, plan)})
         book.append("test", sha256=inputs.frozen, region=region, p=results[-1]["p"]["value"])
     least = min((r["p"] for r in results), key=lambda p: float(p["value"]))
     p = min(1.0, len(results) * float(least["value"]))  # Bonferroni: regions share their sidebands
@@ -210,13 +215,13 @@ def _closure(inputs: Inputs, workers: int) -> closures.Closure:
     return closures.closure(pool, tested, methods, setting, toys=budget, alpha=alpha, seed=plan.seed + 77, workers=workers)
 
 
-def _calibrated(test: _Test, inputs: Inputs, folder: Path, workers: int) -> tuple[Calibration, FloatArray]:
+def _nulls(test: _Test, inputs: Inputs, folder: Path, workers: int) -> Nulls:
     number = 2 * inputs.plan.budget.toys  # half for the sub-tests, half for the whole
-    null_TK = null_statistics(test.suite, test.toys, number, folder=folder, fingerprint=inputs.frozen, workers=workers)
-    return calibrate(knob(test.suite, inputs.plan.generality), null_TK, test.suite.names), null_TK
+    setting = knob(test.suite, inputs.plan.generality)
+    return measure(test.suite, setting, test.toys, number, folder=folder, fingerprint=inputs.frozen, workers=workers)
 
 
-def _frontier(test: _Test, inputs: Inputs, null_TK: FloatArray, workers: int) -> dict[str, Any]:
+def _frontier(test: _Test, inputs: Inputs, nulls: Nulls, workers: int) -> dict[str, Any]:
     """Power against signals of the bank, if there is one, and unseen ones, at every setting of the knob."""
     plan, powers = inputs.plan, {}
     tilts = {"unseen": unseen_tilts(test.pool, _UNSEEN, plan.seed)}
@@ -230,7 +235,7 @@ def _frontier(test: _Test, inputs: Inputs, null_TK: FloatArray, workers: int) ->
             toys = test.toys.with_signals(tilt_SN, _STRENGTH)
         powers[name] = null_statistics(test.suite, toys, plan.budget.injections, workers=workers)
     known_TK = powers.get("known", powers["unseen"])
-    found = frontier(knob(test.suite, plan.generality), null_TK, known_TK, powers["unseen"], plan.alpha)
+    found = nulls.frontier(known_TK, powers["unseen"], plan.alpha)
     return {
         "generality": list(found.settings),
         "known": found.known_L.tolist() if "known" in powers else None,
@@ -241,17 +246,14 @@ def _frontier(test: _Test, inputs: Inputs, null_TK: FloatArray, workers: int) ->
     }
 
 
-def _judged(test: _Test, calibration: Calibration, plan: Plan) -> dict[str, Any]:
+def _told_of(verdict: Verdict, test: _Test, plan: Plan) -> dict[str, Any]:
     """The verdict on the data, and the events that look most like what was found."""
-    statistics_1K = test.suite.statistics(test.data_N[None], test.reference_N[None])
-    verdict = calibration.judge(statistics_1K[0])
     rows = np.flatnonzero(test.data_N)
     part = next(p for p in test.suite.parts if any(verdict.best.endswith(f"{p.method.name}/{n}") for n in p.prepared.names))
     score_N = part.prepared.scores(test.pool.features_NF[rows], test.data_N, test.reference_N)
     ids = test.pool.event_id_N
     return {
         "events": len(rows),
-        "statistic": float(calibration.joint(statistics_1K)[0]),
         "p": _told(verdict.global_p),
         "local": {name: _told(p) for name, p in verdict.local.items()},
         "generality": {f"{g:g}": p for g, p in verdict.setting_p.items()},
@@ -277,9 +279,10 @@ def _told(p: PValue) -> dict[str, Any]:
     return {**asdict(p), "z": p.z}
 
 
-def _write_null(path: Path, test: _Test, calibration: Calibration) -> None:
+def _write_null(path: Path, calibration: Calibration) -> None:
     with atomic(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, joint=calibration.joint_T, components=calibration.component_TK, names=np.array(test.suite.names))
+        names = np.array(calibration.names)
+        np.savez(stream, joint=calibration.joint_T, components=calibration.component_TK, names=names)
 
 
 def _regions(plan: Plan) -> tuple[str, ...]:

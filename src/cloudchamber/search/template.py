@@ -218,8 +218,8 @@ class TemplateToys:
     rate_EN: how often each event is expected in the data, if member e of the ensemble is the truth; weight_EN: the weights
     of its estimate. The first member judges, any may be the truth: where they differ, so do reference and data. Between
     truth and estimate lies what the estimate does in a bootstrap (Ann. Stat. 7 (1979) 1). inflation: of the estimate's
-    variance, for what closure tests leave unexplained. tilt_SN: relative changes of the rates by signals, of which each toy
-    has one; none without.
+    variance, for what closure tests leave unexplained. member: the truth of all toys; without, each draws one. tilt_SN:
+    relative changes of the rates by signals, of which each toy has one; none without.
     """
 
     estimate: Estimate
@@ -228,6 +228,7 @@ class TemplateToys:
     seed: int
     inflation: float = 1.0
     size: int = CHUNK
+    member: int | None = None
     tilt_SN: FloatArray | None = None
 
     @property
@@ -244,6 +245,8 @@ class TemplateToys:
         """(T, N) data and (T, N) reference; a function of the chunk's number."""
         rng = np.random.default_rng((self.seed, number))
         member_T = rng.integers(len(self.rate_EN), size=self.size)
+        if self.member is not None:
+            member_T[:] = self.member
         rate_TN = self.rate_EN[member_T]
         if self.tilt_SN is not None:
             rate_TN = rate_TN * np.maximum(1 + self.tilt_SN[rng.integers(len(self.tilt_SN), size=self.size)], 0)
@@ -255,6 +258,11 @@ class TemplateToys:
         truth_EN = self.rate_EN / self.rate_EN.sum(1, keepdims=True) - self.weight_EN
         reference_TN = self.estimate.weights(count_TN) + truth_EN[member_T]
         return data_TN.astype(np.float32), (self.worth * reference_TN).astype(np.float32)
+
+    @property
+    def members(self) -> tuple[TemplateToys, ...]:
+        """The same, with each member as the truth of all toys."""
+        return tuple(replace(self, member=e) for e in range(len(self.rate_EN)))
 
     def with_signals(self, tilt_SN: FloatArray, strength: float) -> TemplateToys:
         """The same with a signal in each toy. tilt_SN: density ratio of each signal less 1, of mean 0 and unit variance.
