@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber import registry
 from cloudchamber.data.identity import event_ids
 from cloudchamber.errors import BadInput, BadRun
 from cloudchamber.events import Cloud
@@ -273,8 +272,7 @@ def _render(found: _Search, sections: Sequence[Section], *, title: str, story: s
         lstrip_blocks=True,
     )
     kept = read_json(found.path / "environment.json")
-    methods = [registry.get("methods", name) for name in found.plan.methods]
-    owed = [c for m in methods for c in m.citation.split(", ") if c] + list(data.schema.citation if data is not None else ())
+    owed = [*found.info["citations"], *(data.schema.citation if data is not None else ())]
     simulated = None if data is None else data.schema.simulated
     return environment.get_template("search.html.j2").render(
         title=title,
