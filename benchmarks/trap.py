@@ -22,7 +22,7 @@ LIMITS, WINDOW, POWER = (2500.0, 5000.0), (3800.0, 4400.0), 4  # GeV, and the sp
 DEGREES = (2, 3)  # of the polynomials in mass: the first judges, either may be the truth
 METHODS = ("weak", "kernel")
 CLOSURE_WINDOWS, CLOSURE_ALPHA = 2, 0.02
-SHARE = 0.01  # of sideband events that the naive search's cut keeps
+SHARE = 0.1  # of sideband events that the naive search's cut keeps
 _SIGNAL_WIDTH = 70.0  # GeV
 
 
@@ -82,7 +82,7 @@ def run(job: Job) -> Found:
 
 
 def naive(pool: Sample, sidebands: Sidebands) -> float:
-    """Window against sidebands, cross-fitted; a cut that keeps 1 % of the sidebands; the excess in the window."""
+    """Window against sidebands, cross-fitted; a cut that keeps 10 % of the sidebands; the excess in the window."""
     inside_N, outside_N = sidebands.inside_N, sidebands.outside_N
     both = crossfit.discriminants(pool, 0)
     score_N = both.scores(inside_N[None].astype(np.float32), outside_N[None].astype(np.float32))[0]

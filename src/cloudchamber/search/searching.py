@@ -66,6 +66,8 @@ def search(
         require_unchanged(plan, str(run.info.get("plan_sha256")), str(plan_path))
         _require_frozen(run, inputs)
     else:
+        if campaign is not None:
+            book.append("campaign", alpha=campaign)
         paths = {name: str(path.absolute()) for name, path in inputs.paths.items()}
         known: dict[str, Any] = {"plan_sha256": plan.sha256, "frozen_sha256": inputs.frozen}
         known["citations"] = [c for name in plan.methods for c in registry.get("methods", name).citation.split(", ") if c]
@@ -73,8 +75,6 @@ def search(
         run = Run.create(out, KIND, parents=parents, paths=paths, root=root, ledger=str(book.path), **known)
         with atomic(out / "plan.yaml") as temporary:
             temporary.write_text(plan.to_yaml())
-    if campaign is not None:
-        book.append("campaign", alpha=campaign)
     if book.find("plan", inputs.frozen) is None:
         book.append("plan", sha256=inputs.frozen, plan=plan.sha256, name=plan.name, alpha=plan.alpha, files=inputs.hashes)
     closing = None if plan.background == "sample" else _closing(run, book, inputs, workers, on_stage)
@@ -116,10 +116,12 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
     _require_frozen(run, inputs)
     if book.find("unblinding", inputs.frozen) is None:  # it is there if a look was killed
         book.append("unblinding", sha256=inputs.frozen, run=str(path))
+    closing = book.find("closure", inputs.frozen)  # as recorded, whatever the run's files say by now
+    inflation = 1.0 if closing is None else float(closing.body["inflation"])
     results = []
     for number, region in enumerate(_regions(plan)):
         on_stage(f"looking at {region}")
-        test = _test(inputs, number, float(summary["inflation"]), blind=False)
+        test = _test(inputs, number, inflation, blind=False)
         nulls = _nulls(test, inputs, path / "toys" / str(number), workers)
         statistics_K = test.suite.statistics(test.data_N[None], test.reference_N[None])[0]
         verdict, calibration = nulls.judge(statistics_K)
@@ -195,8 +197,8 @@ def _closing(run: Run, book: Ledger, inputs: Inputs, workers: int, on_stage: OnS
         write_json(path, {**asdict(found), "p": found.p, "closed": found.closed})
     closing: dict[str, Any] = read_json(path)
     if book.find("closure", inputs.frozen) is None:
-        told = {"p": closing["p"], "closed": closing["closed"], "windows": len(closing["tests"])}
-        book.append("closure", sha256=inputs.frozen, **told)
+        told = {name: closing[name] for name in ("p", "closed", "inflation")}
+        book.append("closure", sha256=inputs.frozen, windows=len(closing["tests"]), **told)
     return closing
 
 
