@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import cloudchamber as cc
 import few_labels
@@ -18,6 +17,7 @@ import jets as sample
 import record
 import timing
 from cloudchamber.events import MOMENTUM, Cloud
+from cloudchamber.events.kinematics import axes_of
 from cloudchamber.stats import LEVELS, ScoreTable, coverage, density_ratio, domain_p_values, recalibrated, summarise
 
 SEEDS = (0, 1, 2)
@@ -74,7 +74,7 @@ def measure(cloud: Cloud, train: int, validation: int, steps: int, seed: int) ->
     model = cc.Classifier("xs", seed=seed, steps=steps).fit(cloud[rows[:train]], "label")
     held_out, test = model.score_table(cloud[rows[train : train + validation]]), cloud[rows[train + validation :]]
     same = model.score_table(test)
-    hard = same.where(jet_pt(test) > _HARD)
+    hard = same.where(axes_of(test)["pt"] > _HARD)
     samples = {"same": same, "pt": hard, "detector": model.score_table(worse_measured(test, seed))}
     figures: dict[str, float] = {}
     for name, table in samples.items():
@@ -96,12 +96,6 @@ def covered(name: str, held_out: ScoreTable, table: ScoreTable) -> dict[str, flo
             label = f"{name}{suffix}_{level:g}"
             figures |= {f"coverage_{label}": got.value, f"pull_{label}": got.pull, f"size_{label}": got.size}
     return figures
-
-
-def jet_pt(cloud: Cloud) -> NDArray[np.float64]:
-    """(N,) transverse momentum of each jet [GeV]."""
-    event = np.repeat(np.arange(len(cloud)), cloud.counts)
-    return np.hypot(*(np.bincount(event, weights=cloud.flat(n), minlength=len(cloud)) for n in ("px", "py")))
 
 
 def worse_measured(cloud: Cloud, seed: int) -> Cloud:

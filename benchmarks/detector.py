@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,15 @@ import record
 import timing
 from cloudchamber.events import kinematics
 from cloudchamber.simulate import load_scenario
-from cloudchamber.simulate.card import load, shipped
+from cloudchamber.simulate.card import Card, load, shipped
 from cloudchamber.simulate.detector import detect, find_tracks
 from cloudchamber.simulate.objects import identify
 from cloudchamber.simulate.propagation import calorimeter_position
 from cloudchamber.simulate.pythia import Run
 
 SEED = 2026
-SMALLEST_P = 1e-3  # of some forty tests; written down before the first run
-LARGEST_PULL = 4.5  # of some thousand cells
+SMALLEST_P = 1e-3  # of 85 tests: a right detector misses it in one run of twelve; written down before the first run
+LARGEST_PULL = 4.5  # of 5000 cells: in one run of thirty
 EVENTS_PER_SECOND = 2000
 PT_EDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 2000.0)  # GeV
 ETA_EDGES = (0.0, 0.25, 0.5, 0.9, 1.2, 1.5, 2.0, 2.4, 2.5, 3.0, 3.2, 4.0, 4.9)
@@ -281,13 +282,13 @@ def speed(batches: int, repetitions: int) -> dict[str, list[float]]:
     pythia = Run(jetclass, jetclass.classes["QCD"], SEED)
     events = [pythia.record() for _ in range(batches)]
 
-    def run(name: str, repetition: int) -> int:
+    def run(card: Card, repetition: int) -> int:
         rng = np.random.default_rng([SEED, repetition])
         for batch in events:
-            detect(batch.stable, load(name), rng)
+            detect(batch.stable, card, rng)
         return sum(batch.n_events for batch in events)
 
-    return timing.interleaved({name: lambda i, name=name: run(name, i) for name in shipped()}, repetitions)
+    return timing.interleaved({name: partial(run, load(name)) for name in shipped()}, repetitions)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ simulated from real jets, on high-level variables alone and with the leading par
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from sklearn.model_selection import StratifiedKFold
 import jets as sample
 import record
 import timing
+from cloudchamber import data
 from cloudchamber.data import store
-from cloudchamber.events import Cloud, Schema, kinematics
+from cloudchamber.events import MOMENTUM, Cloud, kinematics
 from cloudchamber.events.clustering import fastjet_module
 from cloudchamber.simulate.production import stream
 from cloudchamber.stats.metrics import auc
@@ -38,6 +41,7 @@ MEDIAN, OTHERS, MULTIPLICITY, AUC = 0.015, 0.04, 0.05, 0.70
 FILE = "jetclass_HToBB_2000.npz"
 _BOOTSTRAPS = 400
 _FOLDS = 5
+Draw = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]  # values of jets that are drawn with replacement
 
 
 def main() -> None:
@@ -48,8 +52,9 @@ def main() -> None:
     rng = np.random.default_rng(SEED)
     jets = {"real": jet_variables(real), "ours": jet_variables(ours)}
     figures = ratios(jets["real"], jets["ours"], rng)
-    figures |= distances(jets["real"], jets["ours"], _per_jet, rng)
-    figures |= distances(particle_variables(real), particle_variables(ours), _per_particle(real, ours), rng)
+    figures |= distances(jets["real"], jets["ours"], (resampled, resampled), rng)
+    whole = particles_resampled(real), particles_resampled(ours)
+    figures |= distances(particle_variables(real), particle_variables(ours), whole, rng)
     truth = np.repeat([0, 1], [len(real), len(ours)])
     high_level = np.concatenate([np.stack(list(jets[s].values()), axis=1) for s in ("real", "ours")])
     particles = np.concatenate([leading_particles(real), leading_particles(ours)])
@@ -86,14 +91,7 @@ def read() -> Cloud:
     """The real jets: four-momenta and nothing else."""
     if "CLOUDCHAMBER_SAMPLES" not in os.environ:
         raise SystemExit("set CLOUDCHAMBER_SAMPLES to the folder of the real sample files")
-    with np.load(Path(os.environ["CLOUDCHAMBER_SAMPLES"]) / FILE) as file:
-        counts = file["n"].astype(np.int64)
-        there = np.arange(file["E"].shape[1]) < counts[:, None]
-        columns = {ours: file[theirs][there].astype(np.float32) for ours, theirs in zip(_MOMENTUM, _THEIRS, strict=True)}
-    return Cloud.from_flat(counts, columns, {}, Schema(dataset="JetClass H -> bb", frame="jet", simulated=True))
-
-
-_MOMENTUM, _THEIRS = ("px", "py", "pz", "energy"), ("px", "py", "pz", "E")
+    return data.read(Path(os.environ["CLOUDCHAMBER_SAMPLES"]) / FILE)
 
 
 def ratios(real: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]], rng: np.random.Generator) -> dict[str, record.Figure]:
@@ -114,14 +112,14 @@ def ratios(real: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]], rng: np
 
 
 def distances(
-    real: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]], draw: Any, rng: np.random.Generator
+    real: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]], draws: tuple[Draw, Draw], rng: np.random.Generator
 ) -> dict[str, record.Figure]:
     """Largest difference of the cumulative distributions, with its 16-84 % over bootstraps of whole jets."""
     figures = {}
     for name, theirs in real.items():
         value = float(ks_2samp(theirs, ours[name]).statistic)
-        tries = [float(ks_2samp(*draw(theirs, ours[name], rng)).statistic) for _ in range(_BOOTSTRAPS // 10)]
-        low, high = np.percentile(tries, (16, 84))
+        pairs = [(draws[0](theirs, rng), draws[1](ours[name], rng)) for _ in range(_BOOTSTRAPS // 10)]
+        low, high = np.percentile([float(ks_2samp(*pair).statistic) for pair in pairs], (16, 84))
         spread = "16-84 % of bootstraps, which can only lie above the distance itself"
         figures[f"distance_{name}"] = record.Figure(value, min(float(low), value), max(float(high), value), spread)
     return figures
@@ -132,19 +130,9 @@ def resampled(values: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     return values[rng.integers(len(values), size=len(values))]
 
 
-def _per_jet(real: NDArray[Any], ours: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-    return resampled(real, rng), resampled(ours, rng)
-
-
-def _per_particle(real: Cloud, ours: Cloud) -> Any:
-    def draw(a: NDArray[Any], b: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-        drawn = []
-        for values, cloud in ((a, real), (b, ours)):
-            parts = ak.unflatten(values, cloud.counts)
-            drawn.append(np.asarray(ak.flatten(parts[rng.integers(len(cloud), size=len(cloud))])))
-        return drawn[0], drawn[1]
-
-    return draw
+def particles_resampled(cloud: Cloud) -> Draw:
+    """As `resampled` for values of particles, of whole jets."""
+    return lambda values, rng: np.asarray(ak.flatten(resampled(ak.unflatten(values, cloud.counts), rng)))
 
 
 def jet_variables(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
@@ -172,7 +160,7 @@ def jet_variables(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
 
 def particle_variables(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
     """pT [GeV] and distance to the jet's axis of each particle."""
-    p = {name: cloud.flat(name).astype(np.float64) for name in _MOMENTUM}
+    p = {name: cloud.flat(name).astype(np.float64) for name in MOMENTUM}
     axes = kinematics.axes_of(cloud)
     pt, eta, phi = kinematics.pt_eta_phi(p["px"], p["py"], p["pz"])
     jet = np.repeat(np.arange(len(cloud)), cloud.counts)
@@ -182,7 +170,7 @@ def particle_variables(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
 def subjettiness(cloud: Cloud) -> NDArray[np.float64]:
     """(3, N) N-subjettiness tau_1..3 with beta = 1 and exclusive kT axes, without a minimisation, R = 0.8."""
     fastjet = fastjet_module()
-    names = dict(zip(("px", "py", "pz", "E"), _MOMENTUM, strict=True))
+    names = dict(zip(("px", "py", "pz", "E"), MOMENTUM, strict=True))
     flat = {short: cloud.flat(name).astype(np.float64) for short, name in names.items()}
     particles = ak.unflatten(ak.zip(flat, with_name="Momentum4D"), cloud.counts)
     sequence = fastjet.ClusterSequence(particles, fastjet.JetDefinition(fastjet.kt_algorithm, 0.8))
@@ -203,7 +191,7 @@ def leading_particles(cloud: Cloud) -> NDArray[np.float64]:
     """(N, 4 LEADING) share of pT, deta, dphi and mass squared of the leading particles; NaN where there is none."""
     jets = kinematics.leading(cloud, LEADING)
     axes, jet = kinematics.axes_of(cloud), np.repeat(np.arange(len(jets)), jets.counts)
-    p = {name: jets.flat(name).astype(np.float64) for name in _MOMENTUM}
+    p = {name: jets.flat(name).astype(np.float64) for name in MOMENTUM}
     pt, eta, phi = kinematics.pt_eta_phi(p["px"], p["py"], p["pz"])
     squared = p["energy"] ** 2 - p["px"] ** 2 - p["py"] ** 2 - p["pz"] ** 2
     # float32 momenta: the mass of a particle above 20 GeV is noise.
@@ -224,9 +212,7 @@ def told_apart(x: NDArray[np.float64], truth: NDArray[np.int64]) -> record.Figur
         model = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=200, l2_regularization=1.0, random_state=SEED)
         model.fit(x[train], truth[train])
         found.append(auc(truth[test] == 1, model.predict_proba(x[test])[:, 1]).value)
-    error = float(np.std(found, ddof=1) / np.sqrt(_FOLDS))
-    centre = float(np.mean(found))
-    return record.Figure(centre, centre - error, centre + error, f"standard error over {_FOLDS} folds", values=tuple(found))
+    return replace(record.mean(found), spread=f"standard error over {_FOLDS} folds")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ import record
 from cloudchamber.simulate.neutrino import coherent, hadrons, initial
 from cloudchamber.simulate.neutrino.generator import generate
 from cloudchamber.simulate.neutrino.interactions import COH, DIS, MEC, QE, RES, Interactions
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON, square
 
 SEED = 0
 KINDS = {"qe": QE, "mec": MEC, "res": RES, "dis": DIS, "coh": COH}
@@ -50,41 +51,30 @@ TOTAL = {
 }
 PLATEAU = {14: (0.677, 0.014), -14: (0.334, 0.008)}  # mean of 30 to 200 GeV, PDG 2024, figure 52.1
 # One pion from a free nucleon [1e-38 cm2], no cut on W: BNL with its flux corrected by P. Rodrigues, C. Wilkinson, K. McFarland
-# (arXiv:1601.01888); low and high energy of the bin, value, error. Bins below 0.6 GeV are left out.
+# (arXiv:1601.01888); edges in energy, values, errors. Bins below 0.6 GeV are left out.
+_EDGES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.4, 3.0)
 PIONS = {
     ("p", 2212, 211): (
-        (0.6, 0.8, 0.262, 0.031),
-        (0.8, 1.0, 0.433, 0.041),
-        (1.0, 1.4, 0.582, 0.036),
-        (1.4, 2.2, 0.661, 0.035),
-        (2.2, 3.0, 0.828, 0.073),
+        (0.6, 0.8, 1.0, 1.4, 2.2, 3.0),
+        (0.262, 0.433, 0.582, 0.661, 0.828),
+        (0.031, 0.041, 0.036, 0.035, 0.073),
     ),
     ("n", 2212, 111): (
-        (0.6, 0.8, 0.138, 0.021),
-        (0.8, 1.0, 0.175, 0.023),
-        (1.0, 1.2, 0.189, 0.024),
-        (1.2, 1.4, 0.218, 0.028),
-        (1.4, 1.6, 0.252, 0.032),
-        (1.6, 1.8, 0.310, 0.042),
-        (1.8, 2.0, 0.278, 0.043),
-        (2.0, 2.4, 0.381, 0.044),
-        (2.4, 3.0, 0.464, 0.060),
+        _EDGES,
+        (0.138, 0.175, 0.189, 0.218, 0.252, 0.310, 0.278, 0.381, 0.464),
+        (0.021, 0.023, 0.024, 0.028, 0.032, 0.042, 0.043, 0.044, 0.060),
     ),
     ("n", 2112, 211): (
-        (0.6, 0.8, 0.088, 0.016),
-        (0.8, 1.0, 0.106, 0.018),
-        (1.0, 1.2, 0.148, 0.021),
-        (1.2, 1.4, 0.186, 0.025),
-        (1.4, 1.6, 0.160, 0.024),
-        (1.6, 1.8, 0.207, 0.033),
-        (1.8, 2.0, 0.319, 0.047),
-        (2.0, 2.4, 0.373, 0.044),
-        (2.4, 3.0, 0.375, 0.052),
+        _EDGES,
+        (0.088, 0.106, 0.148, 0.186, 0.160, 0.207, 0.319, 0.373, 0.375),
+        (0.016, 0.018, 0.021, 0.025, 0.024, 0.033, 0.047, 0.044, 0.052),
     ),
 }
 NAMES = {2212: "p", 2112: "n", 211: "pip", 111: "pi0"}
 AGKY = {2: (0.40, 1.42), 1: (-0.20, 1.42)}  # charged multiplicity a + b ln W^2 of nu p and nu n, arXiv:0904.4043
-COHERENT = (3.49, 0.43)  # 1e-39 cm2 per carbon with the low-energy beam, 1.5 to 20 GeV, and its error: MINERvA, arXiv:1409.3835
+# 1e-39 cm2 per carbon with the low-energy beam, 1.5 to 20 GeV, and its error: MINERvA, arXiv:1409.3835; the same from the
+# published tables 5 and 6, cross-section by energy and flux (copied in github.com/NUISANCEMC/nuisance, data/MINERvA/CCcoh/raw).
+COHERENT = (3.49, 0.43)
 # Public simulation of MINERvA's medium-energy beam (GENIE, after reconstruction, all materials), percent; for orientation.
 MIX = {"qe": 12.31, "res": 21.42, "dis": 61.65, "coh": 1.05, "mec": 3.58}
 HYDROGEN = 1 / 13  # of the nucleons of CH
@@ -110,11 +100,7 @@ def main() -> None:
         record.Target("coherent_pull", "<=", 2.0),
     ]
     if samples is not None:
-        # Comparisons of the final state outside the nucleus (CC0pi, CC1pi, available energy: the other tables of this folder)
-        # belong here, beside the muon's, as soon as the cascade gives that state.
-        comparisons: tuple[Callable[[Path, int], dict[str, record.Figure]], ...] = (inclusive_muons,)
-        for compare in comparisons:
-            figures |= compare(Path(samples) / "minerva", 3000 if args.tiny else args.events)
+        figures |= inclusive_muons(Path(samples) / "minerva", 3000 if args.tiny else args.events)
         targets.append(record.Target("minerva_inclusive_chi2", "<=", "minerva_inclusive_chi2_tune_v1"))
     settings = {
         "events": n,
@@ -143,12 +129,12 @@ def totals(n: int) -> dict[str, record.Figure]:
     for pdg, name in ((14, "nu"), (-14, "anti")):
         pulls = []
         for experiment, energy, value, error in TOTAL[pdg]:
-            found = charged(generate(n, initial.single_energy(energy, pdg), seed=SEED, neutral=False)) / energy
+            found = charged(generate(n, initial.single_energy(energy, pdg), seed=SEED, neutral=False), per=energy)
             figures[f"total_over_energy_{name}_{energy:g}_gev_{experiment}"] = found
             pulls.append(abs(found.value - value) / error)
         figures[f"total_largest_pull_{name}"] = record.exact(max(pulls))
         figures[f"total_chi2_per_point_{name}"] = record.exact(float(np.mean(np.square(pulls))))
-        found = charged(generate(n, initial.single_energy(60.0, pdg), seed=SEED, neutral=False)) / 60.0
+        found = charged(generate(n, initial.single_energy(60.0, pdg), seed=SEED, neutral=False), per=60.0)
         value, error = PLATEAU[pdg]
         figures[f"plateau_over_energy_{name}"] = found
         figures[f"plateau_pull_{name}"] = record.exact(abs(found.value - value) / error)
@@ -158,16 +144,16 @@ def totals(n: int) -> dict[str, record.Figure]:
 def single_pions(n: int) -> dict[str, record.Figure]:
     """One-pion channels on free nucleons, mean over each energy bin, and chi2 per point."""
     figures: dict[str, record.Figure] = {}
-    for (target, nucleon, pion), points in PIONS.items():
+    for (target, nucleon, pion), (edges, values, errors) in PIONS.items():
         pulls = []
-        for low, high, value, error in points:
+        for (low, high), value, error in zip(pairwise(edges), values, errors, strict=True):
             flux = initial.Flux(np.array([low, high]), np.ones(1))
             events = generate(n, flux, seed=SEED, neutral=False, target=target)
             codes, event = events.hadrons.pdg, events.hadrons.event
-            count = [
-                np.bincount(event[mask], minlength=len(events)) for mask in (codes == codes, codes == nucleon, codes == pion)
-            ]
-            found = charged(events, (count[0] == 2) & (count[1] == 1) & (count[2] == 1))
+            all_N, nucleons_N, pions_N = (
+                np.bincount(event[np.isin(codes, c)], minlength=len(events)) for c in (codes, nucleon, pion)
+            )
+            found = charged(events, (all_N == 2) & (nucleons_N == 1) & (pions_N == 1))
             name = f"{NAMES[nucleon]}_{NAMES[pion]}"
             figures[f"sigma_{name}_{low:g}_{high:g}_gev"] = found
             pulls.append((found.value - value) / error)
@@ -217,8 +203,8 @@ def mix(n: int) -> dict[str, record.Figure]:
     figures = {f"me_percent_{name}": counted(*share(events.kind == kind, 100.0), "%") for name, kind in KINDS.items()}
     figures["me_percent_charged"] = counted(*share(events.charged_current, 100.0), "%")
     q = (events.neutrino_N4 - events.lepton_N4)[events.charged_current]
-    q2 = (q[:, 1:] ** 2).sum(axis=1) - q[:, 0] ** 2
-    w = np.sqrt(np.maximum(0.93891875**2 + 2 * 0.93891875 * q[:, 0] - q2, 0.0))
+    q2 = -square(q)
+    w = np.sqrt(np.maximum(NUCLEON**2 + 2 * NUCLEON * q[:, 0] - q2, 0.0))
     for name, values in (("q2", q2), ("w", w)):
         low, middle, high = np.percentile(values, (16, 50, 84))
         figures[f"me_{name}"] = record.Figure(
@@ -276,13 +262,8 @@ def chi2(difference: NDArray[np.float64], covariance: NDArray[np.float64]) -> tu
     return float(whole), float((along[kept] ** 2 / values[kept]).sum()), int(kept.sum())
 
 
-class _Counted(record.Figure):
-    def __truediv__(self, factor: float) -> _Counted:
-        return _Counted(self.value / factor, self.low / factor, self.high / factor, self.spread, self.unit)
-
-
-def counted(value: float, error: float, unit: str = "1") -> _Counted:
-    return _Counted(value, value - error, value + error, "standard error of the simulated events", unit)
+def counted(value: float, error: float, unit: str = "1") -> record.Figure:
+    return record.Figure(value, value - error, value + error, "standard error of the simulated events", unit)
 
 
 def share(mask: NDArray[np.bool_], scale: float) -> tuple[float, float]:
@@ -290,10 +271,10 @@ def share(mask: NDArray[np.bool_], scale: float) -> tuple[float, float]:
     return scale * p, scale * float(np.sqrt(p * (1 - p) / len(mask)))
 
 
-def charged(events: Interactions, chosen: NDArray[np.bool_] | None = None) -> _Counted:
-    """Cross-section of the chosen charged currents per nucleon [1e-38 cm2]; the error is that of their number."""
+def charged(events: Interactions, chosen: NDArray[np.bool_] | None = None, per: float = 1.0) -> record.Figure:
+    """Cross-section of the chosen charged currents per nucleon and `per` [1e-38 cm2]; the error is that of their number."""
     number = len(events) if chosen is None else int(chosen.sum())
-    value = events.cross_section * number / len(events) * 1e38
+    value = events.cross_section * number / len(events) * 1e38 / per
     return counted(value, value / np.sqrt(max(number, 1)), "1e-38 cm2")
 
 

@@ -1,4 +1,4 @@
-"""Make the weights of a run into shipped weights: model, configuration, card, and frozen outputs for the tests.
+"""Make the weights of a complete run into shipped weights: model, configuration, card, and frozen outputs for the tests.
 
     python recipes/ship.py runs/xs src/cloudchamber/weights/xs
 
@@ -14,11 +14,9 @@ import numpy as np
 
 import cloudchamber as cc
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.publish.card import model_card
-from cloudchamber.run import Run, read_json, write_json
-from cloudchamber.train import fit
-from cloudchamber.train.network import save
-from cloudchamber.train.rows import split_rows
+from cloudchamber.publish.bundle import copy_weights
+from cloudchamber.publish.runs import read_run
+from cloudchamber.run import write_json
 
 ROOT = Path(__file__).parent.parent
 LIMITS = (
@@ -30,31 +28,13 @@ LIMITS = (
 
 def main(run_folder: Path, target: Path) -> None:
     """Write the folder of shipped weights."""
-    run, network = Run.open(run_folder), cc.load(run_folder)
-    recipe = fit.load(run_folder / "recipe.yaml")
-    data = fit.open_data(recipe)
-    rows = split_rows(data, recipe)
-    summary = run.summary
-    described = fit.description(data, rows, summary["jets_seen"])
-    assert network.config is not None
-    owed, licence = network.config.citation, data.schema.licence
-    save(network, target, data=described, citation=owed, licence=licence)
-    test = summary["test"]
-    figures = {
-        "accuracy on eight classes": f"{test['accuracy']:.4f} +- {test['accuracy_error']:.4f} ({test['n']:,} simulated jets)",
-        "cross-entropy": f"{test['cross_entropy']:.4f} +- {test['cross_entropy_error']:.4f} (the same)",
-        "AUC, one against the rest": f"{test['auc']:.4f} (the same, mean over the classes)",
-    }
-    card = model_card(
-        target.name,
-        read_json(target / "config.json"),
-        recipe.to_yaml(),
-        figures,
-        parameters=network.parameters_count,
+    card = copy_weights(
+        read_run(run_folder),
+        cc.load(run_folder),
+        target,
         left_out=("top quarks (Tbqq, Tbl), the signal of `cloudchamber demo`", "any real event"),
         intended_use="Adaptation to jets and events of any collider experiment, from a few hundred labels on.",
         limits=LIMITS,
-        environment=read_json(run_folder / "environment.json"),
     )
     (target / "card.md").write_text(card)
     write_json(ROOT / "tests" / "frozen" / f"{target.name}.json", frozen_outputs(target))

@@ -4,9 +4,7 @@ import numpy as np
 
 from cloudchamber.simulate.neutrino import kinematics as two
 from cloudchamber.simulate.neutrino.interactions import DIS, QE, RES, Interactions, Particles
-
-PROTON, NEUTRON = 0.93827, 0.93957
-MUON, PION = 0.10566, 0.13957
+from cloudchamber.simulate.neutrino.kinematics import MUON, NEUTRON, PROTON
 
 
 def interactions(n: int, seed: int = 0, energy: float = 6.0) -> Interactions:

@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import h5py
@@ -23,7 +24,7 @@ from cloudchamber.errors import CloudchamberError
 from cloudchamber.events import MOMENTUM, Cloud
 
 LIMIT_GB = "0.1"
-Make = Callable[[Path, str], None]
+Make = Callable[[Path, str], object]
 COUNTS = np.array([2, 0, 3, 1])
 WIDTH = 4
 NEST = {"root": "jagged", "parquet": "jagged", "npz": "padded\ncount: n", "hdf5": "padded\ncount: n"}
@@ -143,41 +144,52 @@ def cut(share: float) -> Make:
     return edit(lambda content: content[: int(len(content) * share)])
 
 
-def instead(how: Callable[[Path], object]) -> Make:
+def instead(how: Callable[[Path], object]) -> Callable[[Path, Any], object]:
     """Something else at the path, whatever the format."""
-    return lambda path, _: how(path) and None
+    return lambda path, _: how(path)
 
 
-def unreadable(path: Path, kind: str) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    change()(path, kind)
-    path.chmod(0)
+def unreadable(good: Callable[[Path, Any], object]) -> Callable[[Path, Any], None]:
+    """Write the good file and take away the right to read it."""
+
+    def make(path: Path, how: Any) -> None:
+        if os.geteuid() == 0:
+            pytest.skip("root may read everything")
+        good(path, how)
+        path.chmod(0)
+
+    return make
 
 
 DAMAGED = "truncated or damaged"
 GOOD = None  # the usual events must come out
 EITHER = ""  # the usual events or an error
-# Name -> how the file is made, and words of the error.
+# Name -> how the file is made, and words of the error. First what is no file of any format, or no file at all.
+OTHER: dict[str, tuple[Callable[[Path, Any], object], str]] = {
+    "empty": (instead(lambda p: p.write_bytes(b"")), "is empty"),
+    "PNG": (
+        instead(lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(2000))),
+        "PNG.*neither a ROOT.*nor a HepMC, LHE or TrackML",
+    ),
+    "LFS pointer": (instead(lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\n")), "Git LFS pointer"),
+    "folder": (instead(lambda p: p.mkdir()), "is not a store"),
+    "pipe": (instead(os.mkfifo), "is a pipe"),
+    "link to itself": (instead(lambda p: p.symlink_to(p)), "symbolic links"),
+    "link to nothing": (instead(lambda p: p.symlink_to(p.with_name("no"))), "No such file"),
+}
 SHARED: dict[str, tuple[Make, str | None]] = {
+    **OTHER,
     "good": (change(), GOOD),
     "cut after 10 bytes": (edit(lambda content: content[:10]), DAMAGED),
     "cut at 20 %": (cut(0.2), DAMAGED),
     "cut at 50 %": (cut(0.5), DAMAGED),
     "cut at 80 %": (cut(0.8), DAMAGED),
     "cut at 97 %": (cut(0.97), DAMAGED),
-    "empty": (instead(lambda p: p.write_bytes(b"")), "is empty"),
-    "PNG": (instead(lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(2000))), "neither a ROOT"),
     "zeros": (edit(lambda content: bytes(len(content))), "neither a ROOT"),
     "only the first bytes are right": (edit(lambda content: content[:8] + bytes(len(content))), DAMAGED),
     "garbage before": (edit(lambda content: b"garbage" + content), "neither a ROOT"),
     "garbage after": (edit(lambda content: content + b"garbage " * 9), EITHER),
-    "LFS pointer": (instead(lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\n")), "Git LFS pointer"),
-    "folder": (instead(lambda p: p.mkdir()), "is not a store"),
-    "pipe": (instead(os.mkfifo), "is a pipe"),
-    "link to itself": (instead(lambda p: p.symlink_to(p)), "symbolic links"),
-    "link to nothing": (instead(lambda p: p.symlink_to(p.with_name("no"))), "No such file"),
-    "unreadable": (unreadable, "Permission denied"),
+    "unreadable": (unreadable(change()), "Permission denied"),
     "text": (change(y=np.array(["a", "b", "c", "d"], "S1")), "expected|holds|type"),
     "missing column": (change(pz=None), "no column '(t/)?pz'.*Nearest"),
     "missing label": (change(y=None), "no column '(t/)?y'"),
@@ -188,7 +200,7 @@ SHARED: dict[str, tuple[Make, str | None]] = {
     "energy below |p|": (change(energy=at(0, 2)), r"at least \|p\| = 3 GeV"),
     "too large for float32": (change(px=at(0, 1e300)), "'px'.* is inf"),
     "columns disagree": (change(px=(np.array([5, 0, 3, 1]), np.ones(9))), "values in event 0|has shape"),
-    "label out of range": (change(y=at(1, 2)), "label 'y' is 2"),
+    "label out of range": (change(y=at(1, 2)), r"label 'y' is 2\S* in event 1, expected 0 to 1"),
     "label below zero": (change(y=at(1, -1)), "label 'y' is -1"),
     "label absurd": (change(y=at(1, 2**40, "i8")), "label 'y' is 1099511627776"),
     "label NaN": (change(y=at(1, np.nan)), "label 'y' is nan"),
@@ -211,9 +223,12 @@ def read_or_refused(path: Path, card: Path | None, words: str | None) -> Cloud |
     """
     before, start = sorted(path.parent.iterdir()), time.perf_counter()
     try:
-        return data.read(path, card)
+        cloud = data.read(path, card)
     except CloudchamberError as error:
         kind, said = type(error), str(error)
+    else:
+        assert not words, "an error was expected"
+        return cloud
     finally:
         assert time.perf_counter() - start < 10
     assert words is not GOOD, said
@@ -240,8 +255,8 @@ for path, card in json.loads(sys.stdin.read()):
 """
 
 
-def outcomes_and_gigabytes(files: Iterable[tuple[Path, Path | None]]) -> list[tuple[str, float]]:
-    """What became of reading each file (with its card) in a process of its own, and the most memory that it took."""
+def assert_refused_in_little_memory(files: Sequence[tuple[Path, Path | None]]) -> None:
+    """Reading each file (with its card) in a process of its own ends in an error, with less than a gigabyte taken."""
     run = subprocess.run(
         [sys.executable, "-c", _READING],
         input=json.dumps([[str(path), card and str(card)] for path, card in files]),
@@ -250,4 +265,6 @@ def outcomes_and_gigabytes(files: Iterable[tuple[Path, Path | None]]) -> list[tu
         check=True,
         env={**os.environ, "CLOUDCHAMBER_MAX_GB": LIMIT_GB},
     )
-    return [tuple(json.loads(line)) for line in run.stdout.splitlines()]
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [said for said, _ in found] == ["error"] * len(files)
+    assert max(gigabytes for _, gigabytes in found) < 1

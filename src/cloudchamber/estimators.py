@@ -29,12 +29,11 @@ from cloudchamber.train.fit import citations, fit
 from cloudchamber.train.network import Network, load_backbone, save
 from cloudchamber.train.network import load as load_network
 from cloudchamber.train.rows import Rows
-from cloudchamber.train.scoring import embeddings, predicting_task, score_table, scores, segmented
+from cloudchamber.train.scoring import VALIDATION, embeddings, in_classes, predicting_task, score_table, scores, segmented
 from cloudchamber.train.weights import weights_folder
 
 Events = Cloud | str | Path | Sequence[str | Path]
 _TARGET = "target"  # name of the label column made from an array y
-_VALIDATION = "validation.parquet"  # scores of the events that chose the best step
 _FEWEST_VALIDATION = 10  # events; below it the best step would be chosen by noise
 
 
@@ -129,7 +128,7 @@ class _Estimator(BaseEstimator):
             licence=self.licence_,
         )
         if self.validation_ is not None:
-            self.validation_.write(Path(folder) / _VALIDATION)
+            self.validation_.write(Path(folder) / VALIDATION)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -144,7 +143,7 @@ class _Estimator(BaseEstimator):
         model.network_ = network
         model.citation_, model.licence_ = network.config.citation, network.config.licence
         model.origin_ = {n: v for n, v in network.config.data.items() if n != "values"}
-        kept = Path(folder) / _VALIDATION
+        kept = Path(folder) / VALIDATION
         model.validation_ = ScoreTable.read(kept) if kept.is_file() else None
         model._restore(label, network.config.data.get("values"))
         return model
@@ -176,10 +175,9 @@ class _Estimator(BaseEstimator):
         return self.network_
 
     def _validation(self) -> ScoreTable:
+        self._fitted()
         if self.validation_ is None:
-            raise BadInput(
-                f"{self.weights}: has no {_VALIDATION}, so nothing says how often its scores are right; fit it again"
-            )
+            raise BadInput(f"{self.weights}: has no {VALIDATION}, so nothing says how often its scores are right; fit it again")
         return self.validation_
 
     def _values(self) -> list[Any] | None:
@@ -274,8 +272,7 @@ class Classifier(ClassifierMixin, _Estimator):
 
     def predict_set(self, X: Events, level: float = 0.9) -> NDArray[np.bool_]:
         """(N, C): classes in the conformal set of each event, which holds the true one as often as `level` (per class)."""
-        table = self.score_table(X)
-        return prediction_sets(self._validation(), table, level)
+        return prediction_sets(self._validation(), self.score_table(X), level)
 
     def predict(self, X: Events) -> NDArray[Any]:
         """(N,) most probable class, a value of classes_."""
@@ -290,8 +287,7 @@ class Classifier(ClassifierMixin, _Estimator):
         if isinstance(y, str):
             # By name: other events may list the same classes in another order.
             names = cloud.schema.label(cloud.schema.resolve(y)).classes
-            index = np.array([self.class_names_.index(n) if n in self.class_names_ else -1 for n in names] + [-1])
-            truth = index[np.asarray(cloud.labels[y])]
+            truth = in_classes(np.asarray(cloud.labels[y]), names, self.class_names_)
         else:
             values = _one_per_event(cloud, y)
             truth = np.where(np.isin(values, self.classes_), np.searchsorted(self.classes_, values), -1)
@@ -324,8 +320,7 @@ class Regressor(RegressorMixin, _Estimator):
 
     def predict_interval(self, X: Events, level: float = 0.9) -> NDArray[np.float64]:
         """(N, 2): ends of the conformal interval of each event, which holds the truth as often as `level`."""
-        table = self.score_table(X)
-        return prediction_intervals(self._validation(), table, level)
+        return prediction_intervals(self._validation(), self.score_table(X), level)
 
     def score(self, X: Events, y: ArrayLike | str, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination on events X; y as in fit."""

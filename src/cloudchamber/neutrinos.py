@@ -18,7 +18,8 @@ from cloudchamber.simulate.neutrino.cascade import cascade
 from cloudchamber.simulate.neutrino.generator import CITATIONS, generate
 from cloudchamber.simulate.neutrino.initial import read_flux
 from cloudchamber.simulate.neutrino.interactions import write_nuhepmc
-from cloudchamber.workers import check_stop, cores, executor, in_order
+from cloudchamber.simulate.production import clouds
+from cloudchamber.workers import check_stop
 
 BEAMS = {
     "minerva_me": ("me", "muon neutrinos of NuMI's medium-energy beam, 6 GeV on average"),
@@ -61,15 +62,7 @@ def simulate_neutrinos(
     >>> import cloudchamber as cc
     >>> cc.simulate_neutrinos("minerva_me", 100, seed=1)  # doctest: +SKIP
     """
-    todo = jobs(beam, n, seed=seed, tokens=tokens)
-    count = min(workers or cores(), len(todo))
-    clouds = []
-    with executor(count) as pool:
-        for cloud in in_order(pool, make, todo, ahead=2 * count):
-            clouds.append(cloud)
-            if progress is not None:
-                progress(len(cloud))
-    return concatenate(clouds)
+    return concatenate(list(clouds(jobs(beam, n, seed=seed, tokens=tokens), make, workers, progress)))
 
 
 def jobs(beam: str, n: int, *, seed: int = 0, tokens: str = TOKENS[0]) -> list[Job]:

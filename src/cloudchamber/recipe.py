@@ -144,7 +144,7 @@ def load(path: Path) -> Recipe:
 
 
 def plain_yaml(path: Path, bad: type[CloudchamberError], what: str) -> dict[str, Any]:
-    """The entries of a page of YAML; raises `bad`, naming the file, if it is none. what: "recipe", "scenario"."""
+    """The entries of a page of YAML; raises `bad`, naming the file, if it is none. what: "recipe", "card"."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise bad(f"{path}: larger than {MAX_BYTES} bytes; a {what} is a page of YAML")
@@ -171,10 +171,11 @@ def make(content: Mapping[str, Any], origin: str = "recipe") -> Recipe:
 
 def first_problem(error: ValidationError, *models: type[BaseModel]) -> str:
     """The first entry that is wrong; an unknown one with the nearest names among the fields of the models."""
-    detail = error.errors()[0]
+    # An unknown entry is told before a missing one: most likely it is that one, misspelt.
+    detail = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     place = ".".join(str(p) for p in detail["loc"])
     if detail["type"] == "extra_forbidden":
         known = dict.fromkeys(name for model in models for name in model.model_fields)
         return f"unknown entry {place!r}. Nearest: {nearest(str(detail['loc'][-1]), known)}."
     message = detail["msg"].removeprefix("Value error, ")
-    return f"entry {place!r}: {message}, found {detail.get('input')!r}" if place else message
+    return f"entry {place!r}: {message}, found {detail.get('input')!r:.80}" if place else message

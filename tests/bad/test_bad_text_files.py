@@ -62,12 +62,6 @@ def put(path: Path, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("kind", LISTINGS)
-def test_a_good_listing_is_read_plain_and_gzipped(kind, tmp_path):
-    assert len(data.read(put(tmp_path / "x.dat", LISTINGS[kind]))) == 2
-    assert len(data.read(put(tmp_path / "y.dat", gzip.compress(LISTINGS[kind])))) == 2
-
-
-@pytest.mark.parametrize("kind", LISTINGS)
 def test_a_listing_without_its_end_is_truncated_wherever_it_stops(kind, tmp_path):
     content = LISTINGS[kind]
     start, last = content.index(b"\n", 60), content.rindex(b"\n", 0, -1)  # after the first lines; before the closing one
@@ -76,23 +70,12 @@ def test_a_listing_without_its_end_is_truncated_wherever_it_stops(kind, tmp_path
             data.read(put(tmp_path / "cut.dat", content[:end]))
 
 
-@pytest.mark.parametrize("kind", LISTINGS)
-@pytest.mark.parametrize("fraction", [0.3, 0.9])
-def test_a_truncated_gzip_is_told(kind, fraction, tmp_path):
-    packed = gzip.compress(LISTINGS[kind])
-    with pytest.raises(BadFile, match=r"cut\.gz: truncated"):
-        data.read(put(tmp_path / "cut.gz", packed[: int(len(packed) * fraction)]))
-
-
 @pytest.mark.parametrize(
     ("kind", "old", "new", "words"),
     [
-        ("hepmc3", b"E 0 1 2", b"E 0 1 4000000000", "event 0 is not HepMC: announces 4000000000 particles, has 2"),
         ("hepmc3", b"E 0 1 2", b"E 0 1 1", "event 0 is not HepMC: announces 1 particles, has 2"),
         ("hepmc3", b"E 1 1 1\n", b"", "event 0 is not HepMC: announces 2 particles, has 3"),
-        ("hepmc3", b"U GEV MM\n", b"", "event 0 is not HepMC: does not say its units"),
         ("hepmc3", b"U GEV MM", b"U TEV MM", "does not say its units"),
-        ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"nan 3.0 4.0 5.0 0.0 1", "'px' is nan for particle 0 of event 0"),
         ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"0.0 3.0 4.0 1e400 0.0 1", "'energy' is inf for particle 0 of event 0"),
         ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"0.0 x 4.0 5.0 0.0 1", "could not convert string to float"),
         ("hepmc3", b"0.0 3.0 4.0 5.0 0.0 1", b"0.0 4.0 5.0 0.0 1", "a P line has 9 fields, expected 10"),
@@ -103,7 +86,6 @@ def test_a_truncated_gzip_is_told(kind, fraction, tmp_path):
         ("hepmc2", b"0 1 1 2 0 1 0.5", b"0 9 1 2 0 1 0.5", "announces 9 vertices, has 1"),
         ("hepmc2", b"0 1 1 2 0 1 0.5", b"0 1 1 2 0 900000000 0.5", "announces 900000000 weights, has 1"),
         ("hepmc2", b"0 1 1 2 0 1 0.5", b"0 1 1 2 900000000 1 0.5", "event 0 is not HepMC"),
-        ("lhe", b" 2 661", b" 1000000000 661", "event 0 is not LHE: announces 1000000000 particles, has 2"),
         ("lhe", b" 2 661", b" 1 661", "event 0 is not LHE: announces 1 particles, has 2"),
         ("lhe", b"</event>\n<event>\n", b"", "event 0 is not LHE"),
         ("lhe", b"</event>\n<event>", b"x<event>", "event 0 is not LHE: another begins before it ends"),
@@ -111,8 +93,6 @@ def test_a_truncated_gzip_is_told(kind, fraction, tmp_path):
         ("lhe", b"<event>\n", b"", "an </event> before any <event>"),
         ("hepmc3", b"E 0 1 2\n", b"", "particles before the E line of any event"),
         ("lhe", b"</event>\n", b"", "event 0 is not LHE: is ended by </event> 0 times"),
-        ("lhe", b"502 0 3.0", b"502 0 nan", "'px' is nan for particle 0 of event 0"),
-        ("lhe", b"502 0 3.0", b"502 3.0", "a particle has 12 numbers, expected 13"),
         ("lhe", b"3.5 91.2 0.0078 0.118", b"3.5 91.2", "its first line has 4 numbers, expected 6"),
         ("lhe", b"5.0 0.0 0 1", b"5.0 91.2 0 1", "a particle has an energy of 5.0 and a mass of 91.2 GeV"),
         (
@@ -135,24 +115,6 @@ def test_a_wrong_line_is_one_error_that_names_its_event(kind, old, new, words, t
     assert old in LISTINGS[kind]
     with pytest.raises(BadFile, match=r"bad\.dat: .*" + re.escape(words)):
         data.read(put(tmp_path / "bad.dat", LISTINGS[kind].replace(old, new, 1)))
-
-
-@pytest.mark.parametrize("name", ["x.hepmc", "x.lhe.gz"])
-def test_an_empty_file_or_one_of_another_type_is_told_by_its_content(name, tmp_path):
-    with pytest.raises(BadFile, match="is empty"):
-        data.read(put(tmp_path / name, b""))
-    png = b"\x89PNG\r\n\x1a\n" + bytes(200)
-    for content in (png, gzip.compress(png)):
-        with pytest.raises(BadFile, match=r"PNG.*nor a HepMC, LHE or TrackML text"):
-            data.read(put(tmp_path / name, content))
-
-
-@pytest.mark.parametrize("kind", LISTINGS)
-def test_a_listing_without_events_is_told(kind, tmp_path):
-    lines = LISTINGS[kind].splitlines(keepends=True)
-    first = next(i for i, line in enumerate(lines) if line.startswith((b"E ", b"<event>")))
-    with pytest.raises(BadFile, match="has no events"):
-        data.read(put(tmp_path / "x.dat", b"".join([*lines[:first], lines[-1]])))
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
@@ -184,27 +146,6 @@ def test_random_damage_is_never_a_foreign_error(kind, tmp_path):
 
 HITS = b"hit_id,x,y,z,volume_id,layer_id,module_id\n1,1.0,2.0,3.0,8,2,1\n2,1.0,2.0,3.0,8,2,1\n"
 TRUTH = b"hit_id,particle_id,tx,ty,tz,tpx,tpy,tpz,weight\n1,0,1,1,1,1,1,1,0.5\n2,7,1,1,1,1,1,1,0.5\n"
-
-
-@pytest.mark.parametrize(
-    ("hits", "truth", "words"),
-    [
-        (HITS, None, "needs e-truth.csv beside it"),
-        (HITS[:-4], TRUTH, "e-hits.csv: truncated"),
-        (HITS, TRUTH[:-3], "e-truth.csv: truncated"),
-        (HITS[: HITS.index(b"2,1.0")], TRUTH, "its event has 1 hits, and truth of 2"),
-        (HITS, TRUTH.replace(b"\n2,7", b"\n3,7"), "not in the same order of hit_id"),
-        (HITS.replace(b"2.0", b"nan", 1), TRUTH, "a hit has no finite position"),
-        (HITS.replace(b"2.0", b"zwei", 1), TRUTH, "conversion error"),
-        (HITS.replace(b"layer_id", b"layers"), TRUTH, "no column 'hits/layer_id'"),
-    ],
-)
-def test_trackml_files_that_do_not_fit_each_other_are_told(hits, truth, words, tmp_path):
-    path = put(tmp_path / "e-hits.csv", hits)
-    if truth is not None:
-        put(tmp_path / "e-truth.csv", truth)
-    with pytest.raises(BadFile, match=words):
-        data.read(path)
 
 
 def test_trackml_hits_under_another_name_cannot_find_their_truth(tmp_path):

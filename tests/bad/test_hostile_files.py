@@ -26,12 +26,12 @@ from tests.spoilt_files import (
     NEST,
     SHARED,
     Make,
+    assert_refused_in_little_memory,
     at,
     change,
     columns,
     edit,
     lists,
-    outcomes_and_gigabytes,
     read_or_refused,
     slots,
     write_hdf5,
@@ -205,7 +205,7 @@ OWN: dict[str, dict[str, tuple[Make, str | None]]] = {
         "flipped content": (edit(lambda c: c.replace(np.float32([3]).tobytes(), np.float32([4]).tobytes())), DAMAGED),
         "no directory": (edit(lambda c: c[: c.rindex(b"PK\x01\x02")]), DAMAGED),
         "encrypted": (edit(lambda c: c.replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01")), EITHER),
-        "counter above the slots": (change(n=at(2, 5, "i8")), "'n' says 5 particles in event 2"),
+        "counter above the slots": (change(n=at(2, 5, "i8")), "'n' says 5 particles in event 2, expected 0 to 4"),
         "absurd counter": (change(n=at(2, 2**62, "i8")), "'n' says 4611686018427387904"),
         "negative counter": (change(n=at(2, -1, "i8")), "'n' says -1"),
         "counter NaN": (change(n=at(2, np.nan)), "'n' says nan"),
@@ -286,6 +286,7 @@ HOSTILE = [
 def case(kind: str, name: str, folder: Path) -> tuple[Path, Path, str | None]:
     """The file, its card and the words of the error."""
     make, words = (SHARED | OWN[kind])[name]
+    folder.mkdir(exist_ok=True)
     path, card = folder / f"bad.{kind}", folder / "card.yaml"
     card.write_text(CARD.format(format=kind, tree="t" if kind in ("root", "hdf5") else '""', layout=NEST[kind]))
     make(path, kind)
@@ -299,7 +300,6 @@ def test_a_spoilt_file_is_one_error_that_names_it_or_the_right_events(kind, name
     cloud = read_or_refused(path, card, words)
     if cloud is None:
         return
-    assert not words, "an error was expected"
     assert cloud.counts.tolist() == COUNTS.tolist()
     assert [cloud.flat(n).tolist() for n in MOMENTUM] == [[v] * 6 for v in (1.0, 2.0, 2.0, 3.0)]
     assert (cloud.labels["y"].tolist(), cloud.labels["kind"].tolist()) == ([0, 1, 1, 0], [0, 1, 1, 0])
@@ -307,11 +307,4 @@ def test_a_spoilt_file_is_one_error_that_names_it_or_the_right_events(kind, name
 
 
 def test_hostile_files_are_refused_in_less_than_one_gigabyte(tmp_path):
-    files = []
-    for number, (kind, name) in enumerate(HOSTILE):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        files.append(case(kind, name, folder)[:2])
-    found = outcomes_and_gigabytes(files)
-    assert [said for said, _ in found] == ["error"] * len(HOSTILE)
-    assert max(gigabytes for _, gigabytes in found) < 1
+    assert_refused_in_little_memory([case(*which, tmp_path / str(number))[:2] for number, which in enumerate(HOSTILE)])

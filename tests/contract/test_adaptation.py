@@ -82,6 +82,14 @@ def test_lora_trains_the_embedding_of_a_new_feature_and_a_probe_refuses_it():
         fit.prepare(probe, data, split_rows(data, probe))
 
 
+def test_a_new_feature_comes_to_the_size_of_the_others_while_a_pre_trained_one_hardly_moves():
+    data = TrainingSet.from_cloud(toy_cloud(60, features=(*JET_FEATURES, "timing")))
+    recipe = lora_recipe(adapt="full", rank=None, new_features=("timing",))
+    particle = fit.fit(recipe, data, split_rows(data, recipe)).network.backbone.particle
+    moved = (particle.weight - cc.load("xs").backbone.particle.weight).abs().mean()
+    assert particle.added_weight.abs().mean() > 10 * moved
+
+
 def test_the_rate_falls_by_the_layer_decay_from_block_to_block(data):
     network = new_network("xs", data, (CLASSIFY,), 128, torch.Generator())
     optimiser = make_optimiser(network, Optimisation(backbone_factor=0.5, layer_decay=0.8), 1e-3)

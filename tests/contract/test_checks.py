@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from cloudchamber import data
 from cloudchamber.cli.main import app
+from cloudchamber.data.findings import Finding
 from cloudchamber.data.store import Store, write
 from cloudchamber.errors import BadInput
 from cloudchamber.events import Cloud, Feature, concatenate
@@ -41,7 +42,7 @@ def put(place, value):
     return how
 
 
-def found(*clouds) -> dict[str, data.findings]:
+def found(*clouds) -> dict[str, Finding]:
     return {f"{f.what}: {f.where}": f for f in data.findings(data.survey(clouds))}
 
 
@@ -76,7 +77,8 @@ def test_clean_data_have_no_findings():
         (with_events(CLEAN, width=CLEAN.events["width"] * 180 / np.pi), "suspected unit: width", "warning",
          int(CLEAN.events["label"].sum())),
         (weighted(CLEAN, np.where(np.arange(600) < 60, -1.0, 1.0)), "negative weights: w", "note", 60),
-        (weighted(CLEAN, np.where(np.arange(600) < 60, 50.0, 1.0)), "uneven weights: w", "warning", 83),
+        (weighted(CLEAN, np.where(np.arange(600) < 60, 50.0, 1.0)), "uneven weights: w", "warning",
+         round((540 + 60 * 50) ** 2 / (540 + 60 * 50**2))),
         (weighted(CLEAN, np.where(np.arange(600) == 7, 50.0, 1.0)), "extreme weight: w", "warning", 1),
         (weighted(CLEAN, np.where(np.arange(600) % 2, -1.0, 1.0)), "weights cancel: w", "serious", 600),
     ],

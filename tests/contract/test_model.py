@@ -85,6 +85,32 @@ def test_adding_an_unseen_feature_changes_the_output_at_step_0_by_exactly_0(tmp_
     assert not torch.equal(a, output(after, Inputs.of(make_batch(more, np.arange(24)))))
 
 
+def in_frame(cloud, frame, scale):
+    """The events with every momentum times `scale`, at eta 1.5 higher: so all jets are on one side."""
+    pt = np.hypot(cloud.flat("px"), cloud.flat("py"))
+    eta = 1.5 + np.arcsinh(cloud.flat("pz") / pt)
+    p4 = {"px": cloud.flat("px"), "py": cloud.flat("py"), "pz": pt * np.sinh(eta), "energy": pt * np.cosh(eta)}
+    features = tuple(Feature(name=f.name, kind="flag" if f.name.startswith("is_") else f.kind) for f in cloud.schema.features)
+    particles = {n: scale * values for n, values in p4.items()} | {f.name: cloud.flat(f.name) for f in features}
+    schema = cloud.schema.model_copy(update={"frame": frame, "features": features})
+    return Cloud.from_flat(cloud.counts, particles, cloud.events, schema)
+
+
+def test_events_of_another_frame_in_mev_look_to_the_weights_as_those_in_gev_did(tmp_path):
+    known, other = (TrainingSet.from_cloud(in_frame(toy_cloud(24), *how)) for how in (("jet", 1.0), ("fixed-target", 1e-3)))
+    weights = network_for(known)
+    weights.backbone.column.weight.data.zero_()  # ln(1 + m) of the event knows its unit
+    save(weights, tmp_path, data={})
+    network, report = adapt_network(tmp_path, other, CLASSIFY, 128, (), torch.Generator())
+    assert {"log_pt", "log_energy", "log_mass"} < set(report.renormalised)
+    assert not {"is_photon", "is_charged_hadron"} & set(report.renormalised)
+    a, b = (n.eval()(Inputs.of(make_batch(d, np.arange(24)))).pooled_BE for n, d in ((weights, known), (network, other)))
+    assert torch.allclose(a, b, atol=1e-4)
+    same, report = adapt_network(tmp_path, known, CLASSIFY, 128, (), torch.Generator())
+    assert report.renormalised == ()
+    assert same.backbone.particle.norms == weights.backbone.particle.norms
+
+
 def test_a_renamed_feature_stops_with_an_error_that_names_it(tmp_path, data):
     save(network_for(data), tmp_path, data={})
     cloud = toy_cloud(24)

@@ -64,9 +64,11 @@ def test_a_tuple_is_read_as_the_same_events_and_nuhepmc_as_their_final_states(tm
 
 
 def test_what_a_beam_does_not_have_is_refused(tmp_path):
-    for extra in (["--mpi"], ["QCD"], ["--set", "tune=21"], ["--detector", "cms"]):
+    for extra in (["--mpi"], ["--no-mpi"], ["--pt-min", "0"], ["QCD"], ["--set", "tune=21"], ["--detector", "cms"]):
         result = cloudchamber("simulate", "minerva_me", *extra, "-o", tmp_path / "x", code=2)
         assert "does not go with the beam" in result.output
     with pytest.raises(BadInput, match="Nearest: 'minerva_me'"):
         cc.simulate_neutrinos("minerva_m", 10)
+    with pytest.raises(BadInput, match="workers = 0"):
+        cc.simulate_neutrinos("minerva_me", 10, workers=0)
     assert not (tmp_path / "x").exists()

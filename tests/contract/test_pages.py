@@ -14,14 +14,15 @@ import pytest
 import yaml
 from rich.console import Console
 from scipy import stats
+from tests.contract.test_report import regression_table
 from typer.testing import CliRunner
 
 from cloudchamber.cli import main as shell
 from cloudchamber.cli import progress
-from cloudchamber.cli.inspect import how_many
 from cloudchamber.data import read, survey
 from cloudchamber.errors import BadRun, MissingColumn
 from cloudchamber.events import Cloud, Feature, Label, Schema
+from cloudchamber.publish.opening import lead
 from cloudchamber.publish.report import write_report
 from cloudchamber.publish.runs import read_arms
 from cloudchamber.run import Run
@@ -42,21 +43,6 @@ def scored(seed, separation, n=400, target="label", classes=("QCD", "Tbqq"), fir
         scores_NC=np.stack([1 - p, p], axis=1).astype(np.float32),
         fold=np.full(n, 2, np.int8),
         weight=np.ones(n, np.float32),
-    )
-
-
-def numbers(n=300, unit="GeV"):
-    rng = np.random.default_rng(3)
-    truth = rng.uniform(50, 250, size=n)
-    return ScoreTable(
-        target="mass",
-        classes=(),
-        event_id=np.arange(n, dtype=np.uint64),
-        truth=truth,
-        scores_NC=(truth + rng.normal(0, 9, size=n))[:, None].astype(np.float32),
-        fold=np.full(n, 2, np.int8),
-        weight=np.ones(n, np.float32),
-        unit=unit,
     )
 
 
@@ -98,10 +84,8 @@ def test_runs_of_one_name_with_other_settings_are_other_arms_that_say_in_what(tm
 
 
 def test_what_is_measured_from_the_training_events_does_not_make_another_arm(tmp_path):
-    runs = [
-        run_folder(tmp_path / str(seed), numbers(), seed=seed, options={"centre": 150.0 + seed, "scale": 57.0 - seed})
-        for seed in range(2)
-    ]
+    table, options = regression_table(3, 9.0, n=300), [{"centre": 150.0 + seed, "scale": 57.0 - seed} for seed in range(2)]
+    runs = [run_folder(tmp_path / str(seed), table, seed=seed, options=own) for seed, own in enumerate(options)]
     (arm,) = read_arms(runs)
     assert (arm.name, len(arm.runs)) == ("fine-tuned xs", 2)
 
@@ -183,10 +167,12 @@ def test_the_page_of_one_run_says_what_was_learned_from_what_and_on_how_many_eve
     assert "fine-tuned xs: starts from the pre-trained weights xs and trains all of them, 933 training events" in page
     assert rows["Test events of class QCD"] == ["300"]
     assert rows["Test events of class Tbqq"] == ["100"]
+    low_rank = run_folder(tmp_path / "lora", scored(0, 1.5), adapt="lora")
+    assert "keeps the pre-trained weights xs and trains low-rank changes to them, and the head" in lead(read_arms([low_rank]))
 
 
 def test_the_tile_of_a_resolution_has_its_unit(tmp_path):
-    page, _, rows = page_of(tmp_path, [run_folder(tmp_path / "run", numbers())])
+    page, _, rows = page_of(tmp_path, [run_folder(tmp_path / "run", regression_table(3, 9.0, n=300))])
     assert "<h1>Predicting mass [GeV] in jets: fine-tuned xs</h1>" in page
     assert tiles(page)[0][1].startswith("Resolution [GeV], fine-tuned xs")
     assert rows["Test events"] == ["300"]
@@ -276,11 +262,11 @@ def test_labels_show_their_unit_in_brackets_and_classes_in_parentheses():
 def test_a_file_whose_rows_hold_several_jets_counts_both():
     p4 = {n: np.ones(12) for n in ("px", "py", "pz")} | {"energy": np.full(12, 2.0)}
     seen = survey(Cloud.from_flat(np.full(4, 3), p4, {}, Schema(dataset="toy", frame="jet")))
-    assert how_many(seen) == "4 jets, 3.0 particles each"
+    assert seen.how_many == "4 jets, 3.0 particles each"
     seen.total = np.array([2])
-    assert how_many(seen) == "2 rows in the files, with 4 jets that were looked at, 3.0 particles each"
+    assert seen.how_many == "2 rows in the files, with 4 jets that were looked at, 3.0 particles each"
     seen.total = np.array([500])
-    assert how_many(seen) == "500 jets (4 of them were looked at), 3.0 particles each"
+    assert seen.how_many == "500 jets (4 of them were looked at), 3.0 particles each"
 
 
 def test_a_card_whose_tree_is_not_there_is_told_the_trees(tmp_path):

@@ -110,6 +110,13 @@ def test_every_line_of_the_ledger_is_on_the_page_and_a_changed_one_is_an_error(p
         book.write_text("\n".join(lines) + "\n")
 
 
+def test_the_methods_are_cited(pages):
+    cited = CliRunner().invoke(app, ["cite", str(pages[0] / "run")]).output
+    for identifier in ("2104.02092", "2204.02317"):
+        assert identifier in cited
+        assert identifier in pages[2]
+
+
 def test_report_writes_the_page_and_refuses_what_does_not_belong(pages, tmp_path):
     folder = pages[0]
     result = CliRunner().invoke(app, ["report", str(folder / "run"), "-o", str(tmp_path / "page.html")])

@@ -14,6 +14,7 @@ from cloudchamber.data.store import Store
 from cloudchamber.errors import BadInput, CloudchamberError, MissingExtra
 from cloudchamber.events import kinematics
 from cloudchamber.simulate import load_scenario, production, pythia, scenario_names, simulate, stream
+from cloudchamber.simulate.card import load, shipped
 
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
@@ -88,6 +89,12 @@ def test_the_schema_says_that_it_is_simulation_and_whom_to_cite(jets):
     assert "MPI off" in jets.schema.notes
 
 
+@pytest.mark.parametrize("detector", shipped())
+def test_the_detector_that_was_used_is_cited_and_no_other(detector):
+    schema = production.production("lep_z", 1, detector=detector).schema
+    assert set(schema.citation) == {*load_scenario("lep_z").citation.values(), *load(detector).citation}
+
+
 def test_the_package_can_be_called_like_its_function():
     import cloudchamber.simulate as package
 
@@ -104,6 +111,7 @@ def test_the_package_can_be_called_like_its_function():
         (["QCD"], 0, {}, "n = 0"),
         (["QCD"], 5, {"workers": 0}, "workers = 0"),
         (["QCD"], 5, {"pt_range": (500.0, 400.0)}, "low < high"),
+        (["QCD"], 5, {"pt_range": (None, 400.0)}, r"got \(500.0, 400.0\)"),
         ("dijet", 5, {}, "Nearest: 'dijet_search'"),
         ("dijet_search", {"qdc": 5}, {}, "Nearest: 'qcd'"),
         ("dijet_search", 5, {"numbers": {"mas": 1000}}, "Nearest: 'mass'"),
@@ -176,6 +184,6 @@ def test_the_list_of_classes_shows_settings_and_citations():
 
     result = CliRunner().invoke(app, ["simulate", "--list"], env={"COLUMNS": "120"})
     assert result.exit_code == 0
-    assert all(text in result.output for text in (*scenario_names(), *CLASSES, "HardQCD:all = on"))
+    assert all(text in result.output for text in (*scenario_names(), *shipped(), *CLASSES, "HardQCD:all = on"))
     for scenario in map(load_scenario, scenario_names()):
         assert all(text in result.output for text in (*scenario.classes, *scenario.citation.values(), scenario.licence))

@@ -216,7 +216,7 @@ def test_a_folder_or_manifest_that_is_no_store_is_told(tmp_path):
     manifest = tmp_path / "s" / "manifest.json"
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**content, "rows": "many"}))
-    with pytest.raises(BadStore, match=r"manifest\.json: rows"):
+    with pytest.raises(BadStore, match=r"manifest\.json: entry 'rows'"):
         Store.open(tmp_path / "s")
     manifest.write_text(json.dumps({**content, "version": 99}))
     with pytest.raises(BadStore, match="version 99"):

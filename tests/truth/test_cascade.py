@@ -7,31 +7,41 @@ from tests.neutrino_toy import interactions
 from cloudchamber.simulate.neutrino import initial, scattering
 from cloudchamber.simulate.neutrino.cascade import cascade, charge_and_baryon, scatter
 from cloudchamber.simulate.neutrino.interactions import COH, QE, Interactions, Particles
+from cloudchamber.simulate.neutrino.kinematics import CARBON, PION, PROTON, mass_of
 
-CARBON = 11.17486  # GeV
-PION, PROTON = 0.13957, 0.93827
 # pi+ on carbon, kinetic energy [GeV], cross-section [mb] and its error. Absorption: E. Pinzon Guerra et al. (DUET),
 # arXiv:1611.05612, and D. Ashery et al., PRC 23 (1981) 2173; charge exchange: Ashery.
 ABSORPTION = (
     *((0.1056, 153.8, 12.0), (0.1181, 182.1, 19.2), (0.1356, 160.8, 16.6), (0.1605, 161.4, 15.7), (0.1869, 159.4, 15.3)),
-    *((0.125, 166.0, 26.0), (0.165, 194.0, 36.0), (0.205, 157.0, 37.0), (0.245, 95.0, 32.0), (0.315, 64.0, 27.0)),
+    *((0.085, 109.0, 20.0), (0.125, 166.0, 26.0), (0.165, 194.0, 36.0), (0.205, 157.0, 37.0), (0.245, 95.0, 32.0)),
+    (0.315, 64.0, 27.0),
 )
-EXCHANGE = ((0.125, 38.0, 12.0), (0.165, 46.0, 23.0), (0.205, 45.0, 23.0), (0.245, 47.0, 23.0), (0.315, 45.0, 22.0))
-# Evaluated from measurements: V. Barashenkov, JINR P2-90-158, of which the cascade is within 20 %.
-REACTION = ((0.125, 414.0), (0.165, 426.0), (0.205, 382.0), (0.245, 332.0), (0.315, 276.0), (1.0, 256.0), (2.0, 220.0))
+EXCHANGE = (
+    *((0.085, 35.0, 12.0), (0.125, 38.0, 12.0), (0.165, 46.0, 23.0), (0.205, 45.0, 23.0), (0.245, 47.0, 23.0)),
+    (0.315, 45.0, 22.0),
+)
+# Kinetic energy [GeV] and reaction cross-section [mb] on carbon, evaluated from measurements by V. Barashenkov: pi+ in JINR
+# P2-90-158, protons in P2-89-770; between two of his energies by a straight line. The same tables are in Geant4,
+# G4UPiNuclearCrossSection.cc and G4ComponentBarNucleonNucleusXsc.cc. Last, how far the cascade may be off; more than 0.1 where
+# it is known to be too low: below the Delta and above it, and for slow protons.
+REACTION = (
+    *((211, 0.085, 288, 0.22), (211, 0.125, 414, 0.22), (211, 0.165, 420, 0.1), (211, 0.205, 381, 0.1), (211, 0.245, 332, 0.1)),
+    *((211, 0.315, 273, 0.1), (211, 0.5, 231, 0.26), (211, 1.0, 256, 0.18), (211, 2.0, 220, 0.1), (211, 5.0, 198, 0.1)),
+    *((2212, 0.1, 222, 0.26), (2212, 0.2, 210, 0.1), (2212, 0.5, 228, 0.1), (2212, 1.0, 260, 0.1), (2212, 2.0, 260, 0.1)),
+)
 
 
 @pytest.fixture(scope="module")
 def pions():
-    """Cross-sections [mb] of pi+ by kinetic energy: absorption, charge exchange, reaction."""
+    """Cross-sections [mb] of pi+ by kinetic energy: absorption and charge exchange."""
     found = {}
-    for kinetic in sorted({row[0] for table in (ABSORPTION, EXCHANGE, REACTION) for row in table}):
+    for kinetic in sorted({row[0] for table in (ABSORPTION, EXCHANGE) for row in table}):
         n = 2500
         result = scatter(211, np.sqrt((kinetic + PION) ** 2 - PION**2), n, np.random.default_rng(5))
         counts = {c: np.bincount(result.particles.event[result.particles.pdg == c], minlength=n) for c in (211, 111, -211)}
         number = sum(counts.values())
         hit = result.interacted
-        masks = (hit & (number == 0), hit & (number == 1) & (counts[111] == 1), hit)
+        masks = (hit & (number == 0), hit & (number == 1) & (counts[111] == 1))
         found[kinetic] = [result.area * m.mean() for m in masks]
     return found
 
@@ -47,16 +57,11 @@ def test_charge_exchange_on_carbon_is_that_of_ashery(pions):
     assert np.mean(np.square(pulls)) < 1.5
 
 
-@pytest.mark.parametrize(("kinetic", "value"), REACTION)
-def test_the_reaction_cross_section_of_pions_is_the_measured_one_within_20_percent(pions, kinetic, value):
-    assert pions[kinetic][2] == pytest.approx(value, rel=0.22)
-
-
-@pytest.mark.parametrize(("kinetic", "value"), [(0.2, 209.0), (0.5, 222.0), (1.0, 250.0), (2.0, 256.0)])
-def test_the_reaction_cross_section_of_protons_is_the_measured_one(kinetic, value):
-    # V. Barashenkov, JINR P2-89-770, read to 5 % (unverified).
-    result = scatter(2212, np.sqrt((kinetic + PROTON) ** 2 - PROTON**2), 2500, np.random.default_rng(6))
-    assert result.area * result.interacted.mean() == pytest.approx(value, rel=0.12)
+@pytest.mark.parametrize(("pdg", "kinetic", "value", "within"), REACTION)
+def test_the_reaction_cross_section_is_the_measured_one(pdg, kinetic, value, within):
+    mass = mass_of(np.array([pdg]))[0]
+    result = scatter(pdg, np.sqrt((kinetic + mass) ** 2 - mass**2), 8000, np.random.default_rng(6))
+    assert result.area * result.interacted.mean() == pytest.approx(value, rel=within)
 
 
 def lone_protons(n: int, kinetic: float, kind: int = QE) -> Interactions:
@@ -71,12 +76,12 @@ def lone_protons(n: int, kinetic: float, kind: int = QE) -> Interactions:
     )
 
 
-@pytest.mark.parametrize("kinetic", [0.35, 0.70, 0.97, 1.80])
-def test_carbon_is_as_transparent_to_protons_as_in_electron_scattering(kinetic):
-    # D. Abbott et al., PRL 80 (1998) 5072: 0.61, 0.60, 0.57, 0.58 at these energies, errors of 0.02 (unverified).
+@pytest.mark.parametrize(("kinetic", "value"), [(0.35, 0.61), (0.70, 0.60), (0.97, 0.57), (1.80, 0.58)])
+def test_carbon_is_as_transparent_to_protons_as_in_electron_scattering(kinetic, value):
+    # D. Abbott et al., PRL 80 (1998) 5072, errors of 0.02 (not checked against a second source).
     final = cascade(lone_protons(4000, kinetic), np.random.default_rng(8))
     unchanged = (final.pdg == 2212) & (np.abs(final.p4_T4[:, 0] - kinetic - PROTON) < 1e-9)
-    assert unchanged.sum() / 4000 == pytest.approx(0.59, abs=0.07)
+    assert unchanged.sum() / 4000 == pytest.approx(value, abs=3 * np.hypot(0.02, 0.008))
 
 
 def test_energy_momentum_charge_and_baryon_number_are_those_of_neutrino_nucleus_and_lepton():
@@ -91,7 +96,7 @@ def test_energy_momentum_charge_and_baryon_number_are_those_of_neutrino_nucleus_
     nucleus = final.pdg > 1_000_000_000
     hadrons = ~nucleus & np.isin(final.event, final.event[nucleus])  # a nucleus of one nucleon takes the difference itself
     mass = np.sqrt(final.p4_T4[hadrons, 0] ** 2 - (final.p4_T4[hadrons, 1:] ** 2).sum(axis=1))
-    np.testing.assert_allclose(mass, scattering.masses(final.pdg[hadrons]), atol=2e-3)
+    np.testing.assert_allclose(mass, mass_of(final.pdg[hadrons]), atol=2e-3)
 
 
 def test_pions_and_nucleons_of_coherent_events_leave_untouched():
@@ -102,9 +107,9 @@ def test_pions_and_nucleons_of_coherent_events_leave_untouched():
 
 
 def test_hadrons_other_than_pions_and_nucleons_leave_untouched():
-    result = scatter(321, 0.5, 200, np.random.default_rng(4))
+    result = scatter(221, 0.5, 200, np.random.default_rng(4))
     assert not result.interacted.any()
-    assert (result.particles.pdg[::2] == 321).all()
+    assert (result.particles.pdg[::2] == 221).all()
 
 
 def test_three_bodies_conserve_charge_and_baryon_number():

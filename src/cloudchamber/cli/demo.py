@@ -76,11 +76,11 @@ def _begin(out: Path, asked: dict[str, Any]) -> Any:
     """A new run folder, or the one of the same demo that was killed."""
     from cloudchamber.errors import BadRun
     from cloudchamber.run import Run
-    from cloudchamber.simulate.scenario import JETCLASS, load_scenario
+    from cloudchamber.simulate.production import production
     from cloudchamber.train.weights import read_config, weights_folder
 
     if not (out / "run.json").is_file():
-        owed = [*load_scenario(JETCLASS).citation.values(), *read_config(weights_folder(asked["weights"])).citation]
+        owed = [*production([BACKGROUND, SIGNAL], 1).schema.citation, *read_config(weights_folder(asked["weights"])).citation]
         return Run.create(out, "demo", citations=list(dict.fromkeys(owed)), **asked)
     run = Run.open(out)
     if any(run.info.get(name) != value for name, value in asked.items()):

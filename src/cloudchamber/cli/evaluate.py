@@ -36,7 +36,7 @@ def evaluate(
     from rich.table import Table
 
     from cloudchamber.stats import ScoreTable, recalibrated, summarise, summarise_uncertainty
-    from cloudchamber.train.scoring import score_run, unseen
+    from cloudchamber.train.scoring import VALIDATION, score_run, unseen
 
     table = score_run(run, data, card=card, task=task, embed=reweight or domain, device=device)
     events = len(table)
@@ -44,7 +44,7 @@ def evaluate(
     if len(table) < events:
         typer.echo(f"the model was trained on these events: using the {len(table):,} of their test split", err=True)
     if calibrate or conformal or reweight or domain:
-        validation = ScoreTable.read(run / "validation.parquet")
+        validation = ScoreTable.read(run / VALIDATION)
         figures = summarise(recalibrated(table, validation, calibrate) if calibrate else table)
         figures |= summarise_uncertainty(validation, table, conformal or (), reweight=reweight, domain=domain)
     else:

@@ -80,7 +80,7 @@ def finetune(  # typer reads the options in this order
     )
     events = fit.open_data(recipe)
     train_run(
-        fit.with_suitable_task(recipe, events.schema),
+        recipe.model_copy(update={"tasks": (fit.task_for(target, events.schema),)}),
         out,
         "finetune",
         arm=f"{_PREFIX[adapt]} {weights}",

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cloudchamber.data.survey import Survey
 
 _BARS = " ▁▂▃▄▅▆▇█"
-ORIGIN = {True: "simulated", False: "recorded", None: "origin not stated"}
 
 
 def inspect(
@@ -60,9 +59,10 @@ def inspect(
     _show_survey(console, seen)
     _show_findings(console, found)
     if report is not None:
-        from cloudchamber.cli.inspect_page import write_page
+        from cloudchamber.publish.page import write_page
+        from cloudchamber.publish.survey_plots import survey_plots
 
-        write_page(seen, found, report)
+        write_page(report, "inspect", survey=seen, findings=found, spreads=_spreads(seen), figures=survey_plots(seen))
         console.print(f"page: {report}", soft_wrap=True)
     if data_card is not None:
         from cloudchamber.publish.data_card import data_set_card
@@ -74,16 +74,7 @@ def inspect(
         raise typer.Exit(1)
 
 
-def how_many(survey: Survey) -> str:
-    """How many events there are and were looked at; where a row of a file holds several jets, both are counted."""
-    seen, total, what = int(survey.seen.sum()), int(survey.total.sum()), "jets" if survey.schema.frame == "jet" else "events"
-    each = f"{survey.particles / max(seen, 1):.1f} particles each"
-    if seen > total:
-        return f"{total:,} rows in the files, with {seen:,} {what} that were looked at, {each}"
-    return f"{total:,} {what}{'' if seen == total else f' ({seen:,} of them were looked at)'}, {each}"
-
-
-def spreads(survey: Survey) -> list[tuple[str, ...]]:
+def _spreads(survey: Survey) -> list[tuple[str, ...]]:
     """Name, unit, smallest, median (of the sample) and largest value, and the missing share of every column, as text."""
     import numpy as np
 
@@ -96,12 +87,6 @@ def spreads(survey: Survey) -> list[tuple[str, ...]]:
         unit = t.kind if t.unit == "1" and t.kind != "number" else t.unit
         rows.append((name, unit, *texts, f"{100 * t.missing / max(t.size, 1):.1f} %"))
     return rows
-
-
-def class_counts(survey: Survey, label: str) -> dict[str, int]:
-    """Events seen of each class; "unknown" only if there are any."""
-    unknown, *known = survey.classes[label].sum(axis=0).tolist()
-    return ({"unknown": unknown} if unknown else {}) | dict(zip(survey.schema.label(label).classes, known, strict=True))
 
 
 def _weights_card(name: str) -> str | None:
@@ -143,15 +128,15 @@ def _show_survey(console: Console, survey: Survey) -> None:
     s = survey.schema
     files = survey.parts[0] + (f" and {len(survey.parts) - 1} more" if len(survey.parts) > 1 else "")
     console.print(Text(files, style="bold"), soft_wrap=True)
-    console.print(f"{s.dataset}: {ORIGIN[s.simulated]}, frame {s.frame}, read by {survey.reader}")
-    console.print(how_many(survey))
+    console.print(f"{s.dataset}: {s.origin}, frame {s.frame}, read by {survey.reader}")
+    console.print(survey.how_many)
     console.print("splits by event id: " + ", ".join(f"{n} {c:,}" for n, c in survey.split_counts.items()))
     if s.notes:
         console.print(Text(s.notes, style="italic"))
     console.print(f"licence: {s.licence}; cite: {', '.join(s.citation) or 'not stated'}")
-    console.print(_table("columns", ("name", "unit", "minimum", "median", "maximum", "missing"), spreads(survey)))
+    console.print(_table("columns", ("name", "unit", "minimum", "median", "maximum", "missing"), _spreads(survey)))
     for label in survey.classes:
-        counts = class_counts(survey, label)
+        counts = survey.class_counts(label)
         largest, n = max(counts.values(), default=0) or 1, max(sum(counts.values()), 1)
         rows = [(name, f"{c:,}", f"{c / n:.3f}", "█" * round(24 * c / largest)) for name, c in counts.items()]
         console.print(_table(f"label {label}", ("class", "events", "fraction", ""), rows))

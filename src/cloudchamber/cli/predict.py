@@ -32,7 +32,7 @@ def predict(
         raise BadRun(f"{out}: is there already. Give another file with -o, or remove it yourself.")
     table = score_run(run, data, card=card, task=task, embed=embed, device=device)
     table.write(out)
-    typer.echo(f"{out}: {len(table):,} events, {', '.join(table.score_columns)}")
+    typer.echo(f"{out}: {len(table):,} events, {', '.join(table.columns[0])}")
     counts = np.bincount(table.fold, minlength=len(FOLDS))
     folds = ", ".join(f"{count:,} {name}" for name, count in zip(FOLDS, counts, strict=True))
     typer.echo(f"fold: {folds} by the hash of their ids; a model trained on these events has seen those of train and val")

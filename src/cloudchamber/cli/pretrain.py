@@ -26,5 +26,5 @@ def pretrain(
     if recipe is None and not resume:
         raise BadRecipe("no recipe is given. Name a YAML file, such as recipes/xs.yaml, or --resume a run.")
     asked = load(Run.open(out).path / "recipe.yaml" if recipe is None else recipe)
-    train_run(asked, out, "pretrain", title=f"Training {asked.name}", arm=None, data=None, resume=resume, device=device)
+    train_run(asked, out, "pretrain", title=f"Training {asked.name}", resume=resume, device=device)
     typer.echo(f"weights: {out / 'model' if asked.seeds == 1 else out}")

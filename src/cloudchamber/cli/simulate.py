@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from cloudchamber import neutrinos
 from cloudchamber.cli.progress import counting_bar
 from cloudchamber.data import build
 from cloudchamber.data.store import Store
 from cloudchamber.errors import BadInput, nearest
+from cloudchamber.events import Cloud
 from cloudchamber.neutrinos import TOKENS
 from cloudchamber.simulate import production
-from cloudchamber.simulate.card import DEFAULT, shipped
+from cloudchamber.simulate.card import DEFAULT, load, shipped
 from cloudchamber.simulate.neutrino.generator import CITATIONS
 from cloudchamber.simulate.pythia import pythia_module
 from cloudchamber.simulate.scenario import JETCLASS, load_scenario, scenario_names
@@ -25,10 +28,7 @@ from cloudchamber.workers import cores
 def _list_scenarios(asked: bool) -> None:
     if not asked:
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
+    console = Console(highlight=False)
     for scenario in map(load_scenario, scenario_names()):
         beams = f"{scenario.ecm:g} GeV" if scenario.ecm else "{:g} x {:g} GeV".format(*scenario.energies or ())
         numbers = " ".join(f"{name}={value:g}" for name, value in scenario.numbers.items())
@@ -40,59 +40,49 @@ def _list_scenarios(asked: bool) -> None:
         )
         for name, one in scenario.classes.items():
             table.add_row(name, one.description, "\n".join((*one.process, *one.settings)))
-        console.print(table)
-        console.print(f"--set: {numbers}\nLicence: {scenario.licence}\nTo cite:", highlight=False)
-        console.print(
-            *(f"  {what}: {identifier}" for what, identifier in scenario.citation.items()), "", sep="\n", highlight=False
-        )
+        console.print(table, f"--set: {numbers}", _owed(scenario.licence, scenario.citation), sep="\n")
+    table = Table("detector", "what it is", "to cite besides", title="[bold]detectors[/] for --detector", title_justify="left")
+    for card in map(load, shipped()):
+        table.add_row(card.name, card.notes, ", ".join(card.citation))
+    console.print(table)
     table = Table("beam", "what it is", title="[bold]neutrinos[/] on carbon in a MINERvA-like tracker", title_justify="left")
     for name, (_, description) in neutrinos.BEAMS.items():
         table.add_row(name, description)
-    console.print(table)
-    console.print(
-        f"Licence: {neutrinos.LICENCE}\nTo cite:", *(f"{w}: {i}" for w, i in CITATIONS.items()), sep="\n  ", highlight=False
-    )
+    console.print(table, _owed(neutrinos.LICENCE, CITATIONS), sep="\n")
     raise typer.Exit
 
 
+def _owed(licence: str, citations: Mapping[str, str]) -> str:
+    return "\n  ".join((f"Licence: {licence}\nTo cite:", *(f"{what}: {where}" for what, where in citations.items()))) + "\n"
+
+
+_WHAT = (
+    "A scenario or the path of one, then those of its classes that are wanted; classes alone are those of "
+    f"{JETCLASS}, such as QCD Hbb. QCD:500 asks for 500 of it. Or a beam of neutrinos. See --list."
+)
+
+
 def simulate(  # typer reads the options in this order
-    what: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SCENARIO [CLASS...]",
-            help=f"A scenario or the path of one, then those of its classes that are wanted; classes alone are those of "
-            f"{JETCLASS}, such as QCD Hbb. QCD:500 asks for 500 of it. Or a beam of neutrinos. See --list.",
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="The new store's folder; of neutrinos also a file, .root or .hepmc3.")
-    ],
+    what: Annotated[list[str], typer.Argument(metavar="SCENARIO [CLASS...]", help=_WHAT)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="New store's folder; of neutrinos also a .root or .hepmc3 file.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Jets or events of each class without a number of its own.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same events, whoever does the work.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core without it.")] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Work on this dask scheduler's cluster (tcp://host:8786), or on a 'local' one."),
+        typer.Option(metavar="ADDRESS", help="Work on this dask scheduler's cluster (tcp://host:8786) or a 'local' one."),
     ] = None,
-    detector: Annotated[
-        str, typer.Option(metavar="CARD", help=f"The detector: {', '.join(shipped())}, or the path of a card.")
-    ] = DEFAULT,
-    mpi: Annotated[
-        bool | None, typer.Option("--mpi/--no-mpi", help="Multiparton interactions; three to four times faster without.")
-    ] = None,
+    detector: Annotated[str, typer.Option(metavar="CARD", help=f"{', '.join(shipped())}, or the path of a card.")] = DEFAULT,
+    mpi: Annotated[bool | None, typer.Option(help="Multiparton interactions; three to four times faster without.")] = None,
     pt_min: Annotated[float | None, typer.Option(help="Lowest pT of a jet [GeV].")] = None,
     pt_max: Annotated[float | None, typer.Option(help="Highest pT of a jet [GeV].")] = None,
     numbers: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another number: ecm, tune, pileup, or one of the scenario's."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Another ecm, tune, pileup, objects, or number of the scenario."),
     ] = None,
     views: Annotated[
         list[str] | None,
-        typer.Option(
-            "--view",
-            metavar="NAME=VALUE...",
-            help="The same hard processes once more, as 'tune=21 detector=atlas' or 'same'.",
-        ),
+        typer.Option("--view", metavar="NAME=VALUE...", help="Each hard process again: 'tune=21 detector=atlas' or 'same'."),
     ] = None,
     tokens: Annotated[str, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = TOKENS[0],
     show_list: Annotated[  # noqa: ARG001  (its callback does the work)
@@ -104,36 +94,22 @@ def simulate(  # typer reads the options in this order
     After a kill or Ctrl-C the same command goes on where it was stopped.
     """
     if what[0] in neutrinos.BEAMS:
-        options = {"--detector": detector != DEFAULT, "--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers}
-        _refuse(what, {**options, "--view": views})
+        card = None if detector == DEFAULT else detector
+        options = {"--detector": card, "--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers, "--view": views}
+        _refuse(what, options)
         _neutrinos(out, what[0], n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
         return
     scenario, counts = _asked(what, n)
-    jets = load_scenario(scenario).jets
-    pt_range = None
-    if pt_min is not None or pt_max is not None:
-        low, high = jets.pt if jets else (0.0, 0.0)
-        pt_range = (low if pt_min is None else pt_min, high if pt_max is None else pt_max)
-    written = simulate_into(
-        out,
-        scenario,
-        counts,
-        workers=workers,
-        cluster=cluster,
-        seed=seed,
-        detector=detector,
-        mpi=mpi,
-        pt_range=pt_range,
-        numbers=_numbers(numbers or ()),
-        views=[_view(view) for view in views or ()],
-    )
+    asked: dict[str, Any] = {"seed": seed, "detector": detector, "mpi": mpi, "pt_range": (pt_min, pt_max)}
+    asked |= {"numbers": _numbers(numbers or ()), "views": [_view(view) for view in views or ()]}
+    written = simulate_into(out, scenario, counts, workers=workers, cluster=cluster, **asked)
     made = "jets" if written.schema.frame == "jet" else "events"
     typer.echo(f"{out}: {len(written):,} simulated {made} of {', '.join(counts)}")
 
 
 def _refuse(what: Sequence[str], options: Mapping[str, object]) -> None:
     """BadInput for options that a beam of neutrinos does not have."""
-    given = [*what[1:], *(name for name, value in options.items() if value not in (None, False, [], ()))]
+    given = [*what[1:], *(name for name, value in options.items() if value not in (None, [], ()))]
     if given:
         raise BadInput(f"{given[0]!r} does not go with the beam {what[0]!r}; -n, --seed, --tokens, --workers and --cluster do")
 
@@ -148,10 +124,8 @@ def _neutrinos(out: Path, beam: str, n: int, *, seed: int, tokens: str, workers:
         return
     jobs = neutrinos.jobs(beam, n, seed=seed, tokens=tokens)
     pythia_module()  # a missing package is told here, not by a worker
-    asked = {"verb": "simulate", "beam": beam, "n": n, "seed": seed, "tokens": tokens}
-    with counting_bar("simulating", "events") as show:
-        count = min(workers or cores(), len(jobs))
-        written = build(out, jobs, neutrinos.make, asked=asked, workers=count, cluster=cluster, progress=show)
+    asked = {"beam": beam, "n": n, "seed": seed, "tokens": tokens}
+    written = _built(out, jobs, neutrinos.make, asked, "events", workers, cluster)
     typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, tokens {tokens}")
 
 
@@ -167,11 +141,22 @@ def simulate_into(
     """Simulate into a new store behind a progress bar; what, n and options are those of `cloudchamber.simulate`."""
     production.need_packages()
     planned = production.production(what, n, **options)
-    jobs = planned.jobs()
-    with counting_bar("simulating", "jets" if planned.schema.frame == "jet" else "events") as show:
-        asked = {"verb": "simulate", **planned.asked()}
-        count = min(workers or cores(), len(jobs))
-        return build(out, jobs, production.make, asked=asked, workers=count, cluster=cluster, progress=show)
+    unit = "jets" if planned.schema.frame == "jet" else "events"
+    return _built(out, planned.jobs(), production.make, planned.asked(), unit, workers, cluster)
+
+
+def _built(
+    out: Path,
+    jobs: Sequence[Any],
+    make: Callable[[Any], Cloud],
+    asked: dict[str, Any],
+    unit: str,
+    workers: int | None,
+    cluster: str | None,
+) -> Store:
+    count, asked = min(workers or cores(), len(jobs)), {"verb": "simulate", **asked}
+    with counting_bar("simulating", unit) as show:
+        return build(out, jobs, make, asked=asked, workers=count, cluster=cluster, progress=show)
 
 
 def _asked(what: Sequence[str], n: int) -> tuple[str, dict[str, int]]:
@@ -199,7 +184,7 @@ def _view(given: str) -> dict[str, float | str]:
     parts = [] if given == "same" else given.split()
     detectors = [p for p in parts if p.startswith("detector=")]
     named = {"detector": detectors[-1].partition("=")[2]} if detectors else {}
-    return {**_numbers([p for p in parts if p not in detectors]), **named}
+    return _numbers([p for p in parts if p not in detectors]) | named
 
 
 def _numbers(given: Sequence[str]) -> dict[str, float]:

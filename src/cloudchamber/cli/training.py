@@ -20,11 +20,11 @@ def train_run(
     out: Path,
     kind: str,
     *,
-    title: str = "",
-    arm: str | None,
-    data: TrainingSet | None,
     resume: bool,
     device: str,
+    title: str = "",
+    arm: str | None = None,
+    data: TrainingSet | None = None,
 ) -> None:
     """Train into the run folder `out`. The page of an ensemble shows its members beside it."""
     runs: tuple[Path, ...] = (out,)

@@ -12,9 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cloudchamber.data.store import Part, Store, write_manifest, write_part
+from cloudchamber.data.store import Part, Store, write_part
 from cloudchamber.data.unfinished import unfinished
-from cloudchamber.errors import BadStore
 from cloudchamber.events import Cloud
 from cloudchamber.run import file_hash, write_json
 from cloudchamber.workers import executor, in_order
@@ -59,17 +58,11 @@ def build(
     Killed or interrupted, the same call goes on from the finished shards; after any other failure nothing is left.
     Raises BadStore if `out` is there already or an unfinished store had other jobs.
     """
-    if (out := Path(out)).exists():
-        raise BadStore(f"{out}: is there already. Give another name, or remove it yourself.")
-    if cluster is not None:  # its workers may have started in another folder
-        out = out.absolute()
+    out = Path(out) if cluster is None else Path(out).absolute()  # its workers may have started in another folder
     with unfinished(out) as work, executor(workers, cluster) as pool:
         folder = work.claim({**asked, "program": version("cloudchamber")})
-        made = list(made_in_order(pool, folder, jobs, partial(_without_parents, make), progress))
-        if not any(one.part.shard for one in made):
-            raise BadStore(f"{out}: no event to write")
-        write_manifest(folder / "store", [one.part for one in made], asked)
-        work.finish()
+        made = made_in_order(pool, folder, jobs, partial(_without_parents, make), progress)
+        work.finish([one.part for one in made], asked)
     return Store.open(out)
 
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
 from cloudchamber.data.reader import is_standard, standard
-from cloudchamber.errors import BadCard, BadInput, nearest
+from cloudchamber.errors import BadCard, BadInput
 from cloudchamber.events.schema import Frame
-from cloudchamber.recipe import MAX_BYTES, PlainLoader
+from cloudchamber.recipe import first_problem, plain_yaml
 from cloudchamber.units import internal_unit, to_internal
 
 MOMENTUM_FORMS = (
@@ -250,27 +248,6 @@ def form(group: Mapping[str, Source]) -> tuple[str, ...] | None:
 def load(path: Path) -> Card:
     """The card at `path`. Raises BadCard that says which entry is wrong, with the nearest known name."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadCard(f"{path}: larger than {MAX_BYTES} bytes; a card is a page of YAML")
-        content = yaml.load(path.read_text(), Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
-    except OSError as error:
-        raise BadCard(f"{path}: cannot be opened ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadCard(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise BadCard(f"{path}: holds {type(content).__name__}, expected entries like `name: ...`, `format: root`")
-    try:
-        return Card.model_validate(content)
+        return Card.model_validate(plain_yaml(path, BadCard, "card"))
     except ValidationError as error:
-        raise BadCard(f"{path}: " + "; ".join(_explain(e) for e in error.errors()[:3])) from error
-
-
-def _explain(error: ErrorDetails) -> str:
-    place = ".".join(map(str, error["loc"])) or "card"
-    if error["type"] == "extra_forbidden":
-        entry = str(error["loc"][-1])
-        models: dict[str, type[_Document]] = {"particles": Source, "columns": Source, "labels": Target, "selection": Cut}
-        models["collections"] = Collection if len(error["loc"]) == 3 else Source
-        model = models.get(str(error["loc"][0]), Card) if len(error["loc"]) > 1 else Card
-        return f"{place} is not an entry. Nearest: {nearest(entry, model.model_fields)}"
-    return f"{place}: {error['msg'].removeprefix('Value error, ')}"
+        raise BadCard(f"{path}: {first_problem(error, Card, Source, Target, Cut, Collection)}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloudchamber.data.build import AHEAD, Made, Parents, made_in_order
 from cloudchamber.data.reading import Files, opened, paths_of
-from cloudchamber.data.store import SHARD_EVENTS, Store, write_manifest
+from cloudchamber.data.store import SHARD_EVENTS, Store
 from cloudchamber.data.unfinished import unfinished
 from cloudchamber.errors import BadFile, BadInput, BadSchema, BadStore
 from cloudchamber.events import Cloud, Schema, concatenate
@@ -49,9 +49,7 @@ def convert(
     """
     if max_events is not None and max_events < 1:
         raise BadInput(f"max_events must be at least 1, got {max_events}")
-    if (out := Path(out)).exists():
-        raise BadStore(f"{out}: is there already. Give another name, or remove it yourself.")
-    paths = paths_of(files)
+    paths, out = paths_of(files), Path(out)
     card_file = Path(card) if card is not None and Path(card).is_file() else None
     if cluster is not None:  # its workers may have started in another folder
         paths, card, out = [p.absolute() for p in paths], card_file.absolute() if card_file else card, out.absolute()
@@ -71,8 +69,6 @@ def convert(
         for job, one in zip(jobs, made_in_order(pool, folder, jobs, _make, progress), strict=True):
             made.append(one)
             _check_schema(one.part.events, job.pieces[0][0].path, made[0].part.events, jobs[0].pieces[0][0].path)
-        if not any(one.part.shard for one in made):
-            raise BadStore(f"{out}: no event to write")
         provenance = {
             "command": "convert",
             **options,
@@ -80,8 +76,7 @@ def convert(
             "parents": [parent for one in made for parent in one.parents] + card_parent,
             **({"quarantined": [{"name": f.path.name, "error": f.error} for f in found if f.error]} if quarantine else {}),
         }
-        write_manifest(folder / "store", [one.part for one in made], provenance)
-        work.finish()
+        work.finish([one.part for one in made], provenance)
     return Store.open(out)
 
 

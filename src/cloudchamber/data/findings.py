@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.data.survey import Survey, variables
+from cloudchamber.events.kinematics import axes_of
 
 Severity = Literal["serious", "warning", "note"]
 
@@ -142,19 +143,18 @@ def _columns(s: Survey) -> _Found:
 
 
 def _units(s: Survey) -> _Found:
-    cloud, jets = s.sample, s.schema.frame == "jet"
+    cloud = s.sample
     cloud = cloud[cloud.counts > 0]
-    starts = np.cumsum(cloud.counts) - cloud.counts
     medians = []  # where, in words, values, range, unit, slip
     if len(cloud):
+        axis, starts = axes_of(cloud), np.cumsum(cloud.counts) - cloud.counts
         pt = np.add.reduceat(np.hypot(cloud.flat("px"), cloud.flat("py")).astype(np.float64), starts)
-        energy = np.add.reduceat(cloud.flat("energy").astype(np.float64), starts)
         slip = "MeV or TeV read as GeV"
         if s.schema.frame == "fixed-target":
-            medians.append(("energy", "sum of energy of an event", energy, ENERGY_RANGE, "GeV", slip))
-        elif energy.any():  # hits of a detector have no momentum
+            medians.append(("energy", "sum of energy of an event", axis["energy"], ENERGY_RANGE, "GeV", slip))
+        elif axis["energy"].any():  # hits of a detector have no momentum
             medians.append(("momentum", "sum of pT of an event", pt, PT_RANGE, "GeV", slip))
-        ratio = float(np.median(variables(cloud)["jet pT"][1] / np.maximum(pt, 1e-12))) if jets else 1.0
+        ratio = float(np.median(axis["pt"] / np.maximum(pt, 1e-12))) if s.schema.frame == "jet" else 1.0
         if ratio < COLLIMATED:
             text = f"The vector sum of pT is {ratio:.2f} of the scalar sum, above 0.9 in a jet: angles in degrees, or no jets?"
             yield "warning", "suspected unit", "directions", len(cloud), text
@@ -182,7 +182,7 @@ def _odd(s: Survey) -> _Found:
         text = f"{n / s.particles:.2%} of the particles have exactly no energy" + (": padding?" if much else ".")
         yield "warning" if much else "note", "zero energy", "energy", n, text
     if n := s.odd["short"]:
-        text = f"E < |p| beyond rounding in {n / s.particles:.2%} of the particles (m^2 < 0), within the allowed 1e-3."
+        text = f"E < |p| beyond rounding in {n / s.particles:.2%} of the particles (m^2 < 0), within what `read` allows."
         yield "note", "negative mass squared", "energy", n, text
 
 

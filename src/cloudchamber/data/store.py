@@ -18,6 +18,7 @@ from cloudchamber.data.identity import SPLITS, Split, event_ids, split_of
 from cloudchamber.data.shard import read_chosen, read_ids, read_rows, write_shard
 from cloudchamber.errors import BadInput, BadSchema, BadStore, nearest
 from cloudchamber.events import Cloud, Schema, concatenate
+from cloudchamber.recipe import first_problem
 from cloudchamber.run import atomic, file_hash, write_json
 
 __all__ = ["SPLITS", "Manifest", "Part", "Split", "Store", "event_ids", "split_of", "write", "write_manifest", "write_part"]
@@ -87,11 +88,8 @@ class Store:
         except OSError as error:
             raise BadStore(f"{path}: is not a store (no manifest.json can be read there: {error.strerror})") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            raise BadStore(
-                f"{path / 'manifest.json'}: {'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}. "
-                "Write the store again."
-            ) from error
+            problem = first_problem(error, Manifest, Shard, Schema)
+            raise BadStore(f"{path / 'manifest.json'}: {problem}. Write the store again.") from error
         if manifest.version != STORE_VERSION:
             raise BadStore(f"{path}: store version {manifest.version}, this program reads version {STORE_VERSION}")
         for shard in manifest.shards:
@@ -142,10 +140,15 @@ class Store:
 
     def iter_shards(self, split: Split | None = None) -> Iterator[Cloud]:
         """The store's events, one shard in memory at a time; shards without an event of the split are passed over."""
-        for shard in self.manifest.shards:
-            part = Store(self.path, self.manifest.model_copy(update={"shards": (shard,)})).read(split)
+        for shard in self.by_shard():
+            part = shard.read(split)
             if len(part):
                 yield part
+
+    def by_shard(self) -> Iterator[Store]:
+        """Every shard as a store of its own."""
+        for shard in self.manifest.shards:
+            yield Store(self.path, self.manifest.model_copy(update={"shards": (shard,), "rows": shard.rows}))
 
     def verify(self) -> None:
         """Compare every shard with its SHA-256; BadStore names the first that was altered."""

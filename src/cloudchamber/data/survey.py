@@ -114,6 +114,20 @@ class Survey:
         """Particles of the events seen."""
         return self.columns["energy"].size
 
+    @property
+    def how_many(self) -> str:
+        """How many events there are and were looked at; where a row of a file holds several jets, both are counted."""
+        seen, total, what = int(self.seen.sum()), int(self.total.sum()), "jets" if self.schema.frame == "jet" else "events"
+        each = f"{self.particles / max(seen, 1):.1f} particles each"
+        if seen > total:
+            return f"{total:,} rows in the files, with {seen:,} {what} that were looked at, {each}"
+        return f"{total:,} {what}{'' if seen == total else f' ({seen:,} of them were looked at)'}, {each}"
+
+    def class_counts(self, label: str) -> dict[str, int]:
+        """Events seen of each class; "unknown" only if there are any."""
+        unknown, *known = self.classes[label].sum(axis=0).tolist()
+        return ({"unknown": unknown} if unknown else {}) | dict(zip(self.schema.label(label).classes, known, strict=True))
+
     def values(self, cloud: Cloud) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """Every column of a cloud that is tallied, flat."""
         for name in self.columns:
@@ -180,8 +194,7 @@ def survey(
         raise BadInput("there is no event to look at")
     found: Survey | None = None
     for number, part in enumerate(parts):
-        for start in range(0, part.stop, BLOCK_EVENTS):
-            cloud, altered = part.read(start, min(start + BLOCK_EVENTS, part.stop))
+        for cloud, altered in part.blocks():
             if found is None:
                 total = np.array([p.count for p in parts])
                 names, of = tuple(p.name for p in parts), tuple(p.source for p in parts)
@@ -230,7 +243,7 @@ def binned(values: NDArray[np.float64], bins: int = 30) -> NDArray[np.float64]:
 class _Part:
     """A file, cloud or shard, of the source of this number.
 
-    stop: how many events to look at. read: some of them, and how many stored ids are not theirs.
+    stop: how many events to look at. blocks: these events, and of how many the stored id is not theirs.
     """
 
     source: int
@@ -238,35 +251,43 @@ class _Part:
     reader: str
     count: int
     stop: int
-    read: Callable[[int, int], tuple[Cloud, int]]
+    blocks: Callable[[], Iterator[tuple[Cloud, int]]]
 
 
 def _parts(source: Path | str | Cloud, number: int, card: Path | str | None, limit: int | None) -> Iterator[_Part]:
     if isinstance(source, Cloud):
         stop = min(len(source), limit or len(source))
-        yield _Part(number, f"cloud {number}", "memory", len(source), stop, lambda a, b: (source[a:b], 0))
+        yield _Part(
+            number, f"cloud {number}", "memory", len(source), stop, lambda: ((source[a:b], 0) for a, b in _ranges(stop))
+        )
         return
     path = Path(source)
     if not path.is_dir():
         with opened(path, card) as file:
             count, reader = file.count, file.reader.name
+        stop = min(count, limit or count)
 
-        def of_file(start: int, stop: int) -> tuple[Cloud, int]:
+        def of_file() -> Iterator[tuple[Cloud, int]]:
             with opened(path, card) as file:
-                return file.unchecked(start, stop), 0
+                yield from ((file.unchecked(a, b), 0) for a, b in _ranges(stop))
 
-        yield _Part(number, str(path), reader, count, min(count, limit or count), of_file)
+        yield _Part(number, str(path), reader, count, stop, of_file)
         return
-    m = Store.open(path).manifest
-    for shard in m.shards:
-        part = Store(path, m.model_copy(update={"shards": (shard,), "rows": shard.rows}))
+    shards = list(Store.open(path).by_shard())
+    for shard in shards:
+        wanted = min(len(shard), -(-limit // len(shards)) if limit else len(shard))
 
-        def of_shard(start: int, stop: int, part: Store = part) -> tuple[Cloud, int]:
-            cloud = part.read_rows(start, stop)
-            return cloud, int((event_ids(cloud) != part.event_ids()[start:stop]).sum())
+        def of_shard(shard: Store = shard, wanted: int = wanted) -> Iterator[tuple[Cloud, int]]:
+            ids = shard.event_ids()
+            for a, b in _ranges(wanted):
+                cloud = shard.read_rows(a, b)
+                yield cloud, int((event_ids(cloud) != ids[a:b]).sum())
 
-        wanted = min(shard.rows, -(-limit // len(m.shards)) if limit else shard.rows)
-        yield _Part(number, str(path / shard.file), "store", shard.rows, wanted, of_shard)
+        yield _Part(number, str(path / shard.manifest.shards[0].file), "store", len(shard), wanted, of_shard)
+
+
+def _ranges(stop: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + BLOCK_EVENTS, stop)) for start in range(0, stop, BLOCK_EVENTS))
 
 
 def _difference(first: Schema, other: Schema) -> str:

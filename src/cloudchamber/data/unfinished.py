@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from cloudchamber.data.store import Part, write_manifest
 from cloudchamber.errors import BadStore, WorkerDied
 from cloudchamber.run import read_json, write_json
 
@@ -43,8 +44,11 @@ class Unfinished:
         write_json(file, dict(plan))
         return self.folder
 
-    def finish(self) -> None:
-        """Give the complete store its name."""
+    def finish(self, parts: Sequence[Part], provenance: Mapping[str, Any]) -> None:
+        """Write the manifest and give the complete store its name. Raises BadStore if no part has an event."""
+        if not any(part.shard for part in parts):
+            raise BadStore(f"{self.out}: no event to write")
+        write_manifest(self.folder / "store", parts, provenance)
         for stray in (self.folder / "store").glob(".*.tmp"):  # of a process that was killed
             stray.unlink()
         (self.folder / "store").rename(self.out)
@@ -66,7 +70,12 @@ class Unfinished:
 
 @contextmanager
 def unfinished(out: Path) -> Iterator[Unfinished]:
-    """The work folder of a store. On an error it is removed; after an interrupt or a killed worker what is finished stays."""
+    """The work folder of a store. On an error it is removed; after an interrupt or a killed worker what is finished stays.
+
+    Raises BadStore if the store is there already.
+    """
+    if out.exists():
+        raise BadStore(f"{out}: is there already. Give another name, or remove it yourself.")
     work = Unfinished(out)
     keep = False
     try:

@@ -98,6 +98,11 @@ class Schema(_Document):
         return written if self.particle_labels else {k: v for k, v in written.items() if k != "particle_labels"}
 
     @property
+    def origin(self) -> str:
+        """Whether the events are simulated, in words."""
+        return {True: "simulated", False: "recorded", None: "origin not stated"}[self.simulated]
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the particle features beyond the momentum."""
         return tuple(f.name for f in self.features)

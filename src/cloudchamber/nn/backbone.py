@@ -19,6 +19,9 @@ _PAIR_HIDDEN = 16
 # Rough centre and width of ln dR, ln kT, ln z, ln m^2 of particle pairs in a jet: the pair features enter at order 1.
 _PAIR_CENTRE = (-1.5, -1.0, -2.0, -1.5)
 _PAIR_SCALE = (1.0, 0.5, 0.7, 0.35)
+# Mean ln pT [GeV] that the pair features above are made for. Other events are looked at in units of their own typical pT:
+# the radiation pattern hardly knows a scale, and MeV deposits would lie far outside of what the weights have seen.
+_USUAL_LOG_PT = 1.7
 # What a particle may still show when it is masked: where it is, not what it is.
 POSITION = ("deta", "dphi", "dr")
 _MASKED_LOG_PT = 0.0
@@ -95,8 +98,13 @@ class Backbone(nn.Module):
         x_BTE = self.norm(x_BTE)
         return Encoded(x_BTE[:, 1:], _pool(x_BTE, inputs.mask_BP))
 
+    @property
+    def _log_pt_shift(self) -> float:
+        usual = self.particle.norms.get("log_pt")
+        return 0.0 if usual is None else _USUAL_LOG_PT - usual.centre
+
     def _tokens(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        features_BPF, log_pt_BP = inputs.particles_BPF[..., 2:], inputs.particles_BPF[..., 2]
+        features_BPF, log_pt_BP = inputs.particles_BPF[..., 2:], inputs.particles_BPF[..., 2] + self._log_pt_shift
         masked = inputs.masked_BP
         if masked is None:
             embedded = self.particle(features_BPF) + self.token_bias

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from cloudchamber.errors import BadWeights, nearest
 
 _CLIP = 5.0  # normalised values beyond it carry no more than "large"
+_LOG_FLOOR = 1e-3  # GeV: below what any detector calls a deposit
 
 
-Transform = Literal["none", "tanh"]
+Transform = Literal["none", "tanh", "log"]
 
 
 @dataclass(frozen=True)
 class Norm:
-    """How one feature is brought to order 1: (transform(x) - centre) * scale, then clipped to +-5."""
+    """How one feature is brought to order 1: (transform(x) - centre) * scale, then clipped to +-5. log: of GeV, from 1 MeV."""
 
     centre: float = 0.0
     scale: float = 1.0
@@ -42,6 +43,18 @@ VOCABULARY: Mapping[str, Transform] = {
     "dz_err": "none",  # as in arXiv:2202.03772, table 2
     **dict.fromkeys(("puppi", "jet", "log_sum_pt", "log_mass", "log_multiplicity"), "none"),
 }
+
+
+# What the transforms do; "none" does nothing.
+_TRANSFORMS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "log": lambda x: torch.log(x.clamp(min=_LOG_FLOOR)),
+}
+
+
+def transform_of(name: str) -> Transform:
+    """What tames the tails of a feature: as VOCABULARY has it, the logarithm of any other energy."""
+    return VOCABULARY.get(name, "log" if name.endswith("_energy") else "none")
 
 
 @dataclass(frozen=True)
@@ -83,19 +96,15 @@ class NamedFeatures(nn.Module):
         self.width = width
         self.weight = nn.Parameter(torch.randn(len(self.norms), width) / max(len(self.norms), 1) ** 0.5)
         self.added_weight = nn.Parameter(torch.zeros(len(self.added), width))
-        self._bound: tuple[str, ...] = ()
-        self._has_tanh: dict[str, bool] = {}  # by group; asked of the tensor it would be no constant of an exported graph
+        self.bound: tuple[str, ...] = ()  # the data columns that are read, in their order
+        # By group and transform; asked of the tensor it would be no constant of an exported graph.
+        self._has: dict[tuple[str, str], bool] = {}
         self.trained: tuple[str, ...] = ()  # the features of the data that the module was last trained on
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every feature that the module knows."""
         return (*self.norms, *self.added)
-
-    @property
-    def bound(self) -> tuple[str, ...]:
-        """The data columns that are read, in their order."""
-        return self._bound
 
     def match(self, data_names: Sequence[str], allowed: Sequence[str] = ()) -> Match:
         """Compare with the features of some data.
@@ -116,13 +125,14 @@ class NamedFeatures(nn.Module):
 
     def require(self, data_names: Sequence[str]) -> None:
         """Raise BadWeights unless the data have exactly the features that the module was trained with."""
-        trained = self.trained or self.names
-        lacking, unknown = ([n for n in a if n not in b] for a, b in ((trained, data_names), (data_names, trained)))
+        pairs = ((self.trained, data_names), (data_names, self.trained))
+        lacking, unknown = ([n for n in a if n not in b] for a, b in pairs)
         if lacking or unknown:
             what = [f"lack {', '.join(lacking)}"] * bool(lacking) + [f"have {', '.join(unknown)} besides"] * bool(unknown)
             raise BadWeights(
-                f"the model was trained with {', '.join(trained)}; the data {' and '.join(what)}. A trained model reads the "
-                "features of its training: read the data with a card that gives these, or adapt the weights to data like these."
+                f"the model was trained with {', '.join(self.trained)}; the data {' and '.join(what)}. A trained model reads "
+                "the features of its training: read the data with a card that gives these, or adapt the weights to data "
+                "like these."
             )
 
     def add(self, norms: Mapping[str, Norm]) -> None:
@@ -132,9 +142,14 @@ class NamedFeatures(nn.Module):
         grown[: len(self.added_weight)] = self.added_weight.detach()
         self.added_weight = nn.Parameter(grown)
 
+    def renormalise(self, norms: Mapping[str, Norm]) -> None:
+        """Give known features other norms; their embeddings stay."""
+        for group in (self.norms, self.added):
+            group |= {n: norm for n, norm in norms.items() if n in group}
+
     def bind(self, data_names: Sequence[str]) -> None:
         """Fix which data columns are read, in which order; every one must be known by now."""
-        self._bound = tuple(data_names)
+        self.bound = tuple(data_names)
         for group, norms in (("first", self.norms), ("later", self.added)):
             columns = [i for i, n in enumerate(data_names) if n in norms]
             rows = [list(norms).index(data_names[i]) for i in columns]
@@ -144,15 +159,17 @@ class NamedFeatures(nn.Module):
             for key in ("centre", "scale"):
                 values = torch.tensor([getattr(n, key) for n in chosen], dtype=torch.float32)
                 self.register_buffer(f"_{group}_{key}", values, persistent=False)
-            flags = torch.tensor([n.transform == "tanh" for n in chosen], dtype=torch.bool)
-            self.register_buffer(f"_{group}_tanh", flags, persistent=False)
-            self._has_tanh[group] = any(n.transform == "tanh" for n in chosen)
+            for transform in _TRANSFORMS:
+                flags = torch.tensor([n.transform == transform for n in chosen], dtype=torch.bool)
+                self.register_buffer(f"_{group}_{transform}", flags, persistent=False)
+                self._has[group, transform] = any(n.transform == transform for n in chosen)
 
     def normalised(self, x_BPF: Tensor, group: str = "first") -> tuple[Tensor, Tensor]:
         """The bound columns of one group at order 1 with NaN as 0, and which of them were there (not NaN)."""
         x = x_BPF[..., self._of(group, "columns")] if self._of(group, "columns").numel() != x_BPF.shape[-1] else x_BPF
-        if self._has_tanh[group]:
-            x = torch.where(self._of(group, "tanh"), torch.tanh(x), x)
+        for transform, function in _TRANSFORMS.items():
+            if self._has[group, transform]:
+                x = torch.where(self._of(group, transform), function(x), x)
         x = (x - self._of(group, "centre")) * self._of(group, "scale")
         present = ~torch.isnan(x)
         return torch.nan_to_num(x, nan=0.0).clamp(-_CLIP, _CLIP), present
@@ -170,19 +187,19 @@ class NamedFeatures(nn.Module):
             total = total + later @ self.added_weight[self._of("later", "rows")]
         return total
 
-    def names_of(self, group: str = "first") -> tuple[str, ...]:
-        """Names of the bound columns of a group, in the order of `normalised`."""
-        return tuple(self._bound[i] for i in self._of(group, "columns").tolist())
+    def names_of(self) -> tuple[str, ...]:
+        """Names of the bound columns of the first group, in the order of `normalised`."""
+        return tuple(self.bound[i] for i in self._of("first", "columns").tolist())
 
     def config(self) -> FeaturesConfig:
         """What is needed to build the module again."""
-        return FeaturesConfig(tuple(self.norms.items()), tuple(self.added.items()), self.trained or self._bound)
+        return FeaturesConfig(tuple(self.norms.items()), tuple(self.added.items()), self.trained)
 
     @classmethod
     def of(cls, config: FeaturesConfig, width: int) -> NamedFeatures:
         """The module of a configuration, its embeddings still to be filled."""
         module = cls(dict(config.norms), width, dict(config.added))
-        module.trained = config.trained
+        module.trained = config.trained or module.names
         return module
 
     def _of(self, group: str, key: str) -> Tensor:
@@ -190,13 +207,14 @@ class NamedFeatures(nn.Module):
 
 
 def fit_norm(name: str, values: NDArray[np.float32]) -> Norm:
-    """Mean and inverse standard deviation of the finite values, after the transform that the vocabulary has for a name.
+    """Mean and inverse standard deviation of the finite values, after the transform that belongs to the name.
 
     >>> fit_norm("my_feature", np.array([1.0, 3.0, np.nan], np.float32))
     Norm(centre=2.0, scale=1.0, transform='none')
     """
-    transform = VOCABULARY.get(name, "none")
+    transform = transform_of(name)
     finite = values[np.isfinite(values)].astype(np.float64)
-    finite = np.tanh(finite) if transform == "tanh" else finite
+    if transform != "none":
+        finite = _TRANSFORMS[transform](torch.from_numpy(finite)).numpy()
     spread = float(finite.std()) if len(finite) else 0.0
     return Norm(float(finite.mean()) if len(finite) else 0.0, 1.0 / spread if spread > 0 else 1.0, transform)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cloudchamber.publish.citations import OURSELVES, bibtex
@@ -49,7 +49,7 @@ def model_card(
             f"Up to {config['max_particles']} particles per event, by falling pT: px, py, pz, energy [GeV], and by name: "
             f"{', '.join(features)}. A feature that a data set lacks contributes nothing."
         ),
-        "Figures": _rows(("figure", "value"), metrics.items()) or "None measured.",
+        "Figures": rows_of(("figure", "value"), metrics.items()) or "None measured.",
         "Intended use": intended_use,
         "Limits": _bullets(limits) or "None known.",
         "Licence": str(config.get("licence", "not stated")),
@@ -57,19 +57,26 @@ def model_card(
         "Recipe": f"{_FENCE}yaml\n{recipe.strip()}\n{_FENCE}",
         "Citation": f"{_FENCE}bibtex\n{bibtex([*config.get('citation', ()), OURSELVES])}\n{_FENCE}",
     }
+    return markdown(sections)
+
+
+def markdown(sections: Mapping[str, str]) -> str:
+    """Title -> body as one text; the first title is that of the whole."""
     text = "\n\n".join(f"## {title}\n\n{body.strip()}" for title, body in sections.items())
     return text.removeprefix("#") + "\n"
 
 
+def rows_of(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; nothing without rows."""
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (header, *rows)]
+    first, *others = (f"| {line} |" for line in lines)
+    return "\n".join([first, "|" + "---|" * len(header), *others]) if others else ""
+
+
 def _class_tables(classes: Mapping[str, Mapping[str, int]]) -> str:
     return "\n\n".join(
-        _rows((label, "events"), ((c, f"{n:,}") for c, n in counts.items())) for label, counts in classes.items()
+        rows_of((label, "events"), ((c, f"{n:,}") for c, n in counts.items())) for label, counts in classes.items()
     )
-
-
-def _rows(header: tuple[str, str], rows: Any) -> str:
-    lines = [f"| {key} | {value} |" for key, value in rows]
-    return "\n".join([f"| {header[0]} | {header[1]} |", "|---|---|", *lines]) if lines else ""
 
 
 def _bullets(items: Sequence[str]) -> str:

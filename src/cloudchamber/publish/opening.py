@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,6 +14,7 @@ from cloudchamber.publish.runs import Arm
 
 _WAYS = {
     "full": "starts from the pre-trained weights {weights} and trains all of them",
+    "lora": "keeps the pre-trained weights {weights} and trains low-rank changes to them, and the head",
     "probe": "keeps the pre-trained weights {weights} and trains the head alone",
     "scratch": "starts from random numbers",
 }
@@ -65,7 +67,7 @@ def facts(
         return tuple(found)
     better = f"better in {tables.better_in(result, name)} of {result.n} seeds"
     how = "± standard error over seeds" if result.n > 1 else "± paired bootstrap of the test events"
-    how = how if result.error == result.error else "no error: tested on different events"
+    how = "no error: tested on different events" if isnan(result.error) else how
     found.append(Fact(tables.signed(result), f"{label}, {arm.name} minus {against.name}, {better} ({how})"))
     own = [s for s in seeds if s.arm == arm.name]
     ratios = [s.steps / s.steps_of_reference for s in own if s.steps is not None and s.steps_of_reference]

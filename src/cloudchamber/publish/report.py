@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from cloudchamber.events import Cloud
@@ -16,10 +15,11 @@ from cloudchamber.publish.displays import event_displays
 from cloudchamber.publish.figure import Figure, plain
 from cloudchamber.publish.headline import Table
 from cloudchamber.publish.opening import Fact
+from cloudchamber.publish.page import write_page
 from cloudchamber.publish.residuals import residual_plots
 from cloudchamber.publish.runs import Arm, absent_classes, read_arms, reference, same_events
 from cloudchamber.publish.uncertainty import uncertainty_table
-from cloudchamber.run import atomic, write_json
+from cloudchamber.run import write_json
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,12 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str
         sections.append(Section("Event displays", figures=(event_displays(data, _label(arms, data)),)))
     sections.append(Section("Time and cost", tables=(_cost(arms),)))
     story = f"{story}\n\n{opening.lead(arms)}"
-    page = _render(arms, sections, facts, title=title or opening.title(arms), story=story, stem=out.stem)
     folder = out.with_name(f"{out.stem}_data")
     folder.mkdir(parents=True, exist_ok=True)
     for figure in (f for s in sections for f in s.figures):
         write_json(folder / f"{figure.name}.json", {"caption": figure.caption, "data": figure.data})
     write_json(folder / "tables.json", plain([{"section": s.title, "tables": [asdict(t) for t in s.tables]} for s in sections]))
-    with atomic(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    _write(out, arms, sections, facts, title=title or opening.title(arms), story=story)
     return out
 
 
@@ -130,21 +128,14 @@ def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _render(
-    arms: Sequence[Arm], sections: Sequence[Section], facts: Sequence[Fact], *, title: str, story: str, stem: str
-) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("cloudchamber.publish", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _write(
+    out: Path, arms: Sequence[Arm], sections: Sequence[Section], facts: Sequence[Fact], *, title: str, story: str
+) -> None:
     runs = [run for arm in arms for run in arm.runs]
     scored = [arm for arm in arms if arm.tables]
-    return environment.get_template("report.html.j2").render(
+    write_page(
+        out,
+        "report",
         title=title,
         story=[paragraph.strip() for paragraph in story.split("\n\n") if paragraph.strip()],
         facts=facts,
@@ -156,8 +147,7 @@ def _render(
         packages=runs[0].environment.get("packages", {}),
         python=runs[0].environment.get("python", "not recorded"),
         bibtex=bibtex([*dict.fromkeys(c for run in runs for c in run.info.citations), OURSELVES]),
-        data_folder=f"{stem}_data",
-        version=version("cloudchamber"),
+        data_folder=f"{out.stem}_data",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

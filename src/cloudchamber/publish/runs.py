@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cloudchamber.errors import BadRun
-from cloudchamber.recipe import PlainLoader
+from cloudchamber.recipe import first_problem, plain_yaml
 from cloudchamber.run import Run, read_json
 from cloudchamber.stats import ScoreTable
 
@@ -84,14 +84,11 @@ class RunRecord:
         """The name of the way in which the model was trained; the folder's own name if it has none."""
         return self.info.arm or self.path.name
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The recipe as `entry.of.entry` -> value, without what may differ between the seeds of one arm, and without None."""
-        try:
-            content = yaml.load(self.recipe, Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
-        except yaml.YAMLError as error:
-            raise BadRun(f"{self.path / 'recipe.yaml'}: is not YAML: {error}") from error
-        flat = _flat({k: v for k, v in content.items() if k not in _NOT_SETTINGS}) if isinstance(content, dict) else {}
+        content = plain_yaml(self.path / "recipe.yaml", BadRun, "recipe") if self.recipe else {}
+        flat = _flat({k: v for k, v in content.items() if k not in _NOT_SETTINGS})
         return {k: v for k, v in flat.items() if not k.endswith(_MEASURED)}
 
     @property
@@ -120,7 +117,7 @@ class Arm:
         """Whether the arm was trained from random weights."""
         return all(r.summary.adapt == "scratch" for r in self.runs)
 
-    @property
+    @cached_property
     def tables(self) -> tuple[ScoreTable, ...]:
         """The score tables of the runs that have one, events of unknown truth left out."""
         return tuple(r.scores.known() for r in self.runs if r.scores is not None)
@@ -193,9 +190,7 @@ def _document(model: type[_T], path: Path, content: Any) -> _T:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        raise BadRun(f"{path}: {place}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
+        raise BadRun(f"{path}: {first_problem(error, model)}") from error
 
 
 # Entries of a recipe in which the seeds of one arm may differ; the data have a check of their own.

@@ -7,14 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber import registry
 from cloudchamber.data.identity import event_ids
 from cloudchamber.errors import BadInput, BadRun
 from cloudchamber.events import Cloud
@@ -23,13 +21,15 @@ from cloudchamber.publish.displays import event_displays
 from cloudchamber.publish.figure import GREY, Figure, canvas, finish, plain, style
 from cloudchamber.publish.headline import Table
 from cloudchamber.publish.opening import Fact
+from cloudchamber.publish.page import write_page
 from cloudchamber.publish.report import Section
-from cloudchamber.run import Run, atomic, read_json, write_json
+from cloudchamber.run import Run, read_json, write_json
 from cloudchamber.search.ledger import Ledger
 from cloudchamber.search.plan import Plan, load
 
 _DISPLAYS = 6  # events most like what was found
 _BINS = 60
+_ORIGIN = {True: "Simulation", False: "Recorded data", None: "Origin of the events not stated"}
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,30 @@ def write_search_page(run: Path, out: Path, *, title: str = "", story: str = "",
     """
     found = _Search.of(run)
     sections = [*_result(found, data), _null(found), *_closure(found), _frontier(found), _ledger(found)]
-    page = _render(found, sections, title=title or _title(found), story=story, out=out, data=data)
     folder = out.with_name(f"{out.stem}_data")
     folder.mkdir(parents=True, exist_ok=True)
     for figure in (f for s in sections for f in s.figures):
         write_json(folder / f"{figure.name}.json", {"caption": figure.caption, "data": figure.data})
     write_json(folder / "tables.json", plain([{"section": s.title, "tables": [asdict(t) for t in s.tables]} for s in sections]))
-    with atomic(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    kept = read_json(run / "environment.json")
+    owed = [*found.info["citations"], *(data.schema.citation if data is not None else ())]
+    write_page(
+        out,
+        "search",
+        title=title or _title(found),
+        story=[p.strip() for p in story.split("\n\n") if p.strip()],
+        origin=_ORIGIN[None if data is None else data.schema.simulated],
+        facts=_facts(found),
+        sections=sections,
+        info=found.info,
+        plan=found.plan.to_yaml(),
+        path=run,
+        python=kept.get("python", "not recorded"),
+        packages=kept.get("packages", {}),
+        bibtex=bibtex([*dict.fromkeys(owed), OURSELVES]),
+        data_folder=f"{out.stem}_data",
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
     return out
 
 
@@ -260,35 +276,3 @@ def _p(p: Mapping[str, Any]) -> str:
 
 def _power(values: Sequence[float] | None, i: int, error: Sequence[float]) -> str:
     return "no bank" if values is None else f"{values[i]:.2f} ± {error[i]:.2f}"
-
-
-def _render(found: _Search, sections: Sequence[Section], *, title: str, story: str, out: Path, data: Cloud | None) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("cloudchamber.publish", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    kept = read_json(found.path / "environment.json")
-    methods = [registry.get("methods", name) for name in found.plan.methods]
-    owed = [c for m in methods for c in m.citation.split(", ") if c] + list(data.schema.citation if data is not None else ())
-    simulated = None if data is None else data.schema.simulated
-    return environment.get_template("search.html.j2").render(
-        title=title,
-        story=[p.strip() for p in story.split("\n\n") if p.strip()],
-        origin={True: "Simulation", False: "Recorded data", None: "Origin of the events not stated"}[simulated],
-        facts=_facts(found),
-        sections=sections,
-        info=found.info,
-        plan=found.plan.to_yaml(),
-        path=found.path,
-        python=kept.get("python", "not recorded"),
-        packages=kept.get("packages", {}),
-        bibtex=bibtex([*dict.fromkeys(owed), OURSELVES]),
-        data_folder=f"{out.stem}_data",
-        version=version("cloudchamber"),
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )

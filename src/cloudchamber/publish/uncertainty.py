@@ -29,10 +29,13 @@ def uncertainty_table(arms: Sequence[Arm]) -> Table | None:
         rows.append(("Temperature", *(_temperatures(arm.validations) for arm in shown)))
     caption = (
         "Conformal sets or intervals with thresholds from the validation events, measured on the test sample: they hold the "
-        "truth as often as asked for events like these, for every class by itself."
+        "truth as often as asked for events like these."
     )
     if table.classes:
-        caption += " Temperature: what the logits must be divided by to be calibrated; above 1 the model is too sure."
+        caption += (
+            " Sets do so for every class by itself. Temperature: what the logits must be divided by to be calibrated; above 1 "
+            "the model is too sure."
+        )
     return Table(("Uncertainty", *(arm.name for arm in shown)), tuple(rows), caption)
 
 

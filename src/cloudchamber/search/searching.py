@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudchamber import registry
 from cloudchamber.errors import BadRun, Blinded
 from cloudchamber.run import Run, atomic, file_hash, read_json, write_json
 from cloudchamber.search import closure as closures
@@ -66,9 +67,10 @@ def search(
         _require_frozen(run, inputs)
     else:
         paths = {name: str(path.absolute()) for name, path in inputs.paths.items()}
-        hashes = {"plan_sha256": plan.sha256, "frozen_sha256": inputs.frozen}
+        known: dict[str, Any] = {"plan_sha256": plan.sha256, "frozen_sha256": inputs.frozen}
+        known["citations"] = [c for name in plan.methods for c in registry.get("methods", name).citation.split(", ") if c]
         root, parents = str(plan_path.parent.absolute()), tuple(inputs.paths.values())
-        run = Run.create(out, KIND, parents=parents, paths=paths, root=root, ledger=str(book.path), **hashes)
+        run = Run.create(out, KIND, parents=parents, paths=paths, root=root, ledger=str(book.path), **known)
         with atomic(out / "plan.yaml") as temporary:
             temporary.write_text(plan.to_yaml())
     if campaign is not None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cloudchamber.errors import BadCard, nearest
-from cloudchamber.recipe import MAX_BYTES, PlainLoader
+from cloudchamber.recipe import plain_yaml
 
 Array = NDArray[Any]
 
@@ -197,15 +195,14 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
-@cache
-def load(card: str | Path = DEFAULT) -> Card:
+def load(card: str | Path) -> Card:
     """A shipped card by name, or the card in a YAML file.
 
     Raises BadCard that names the file, the place, and what was expected.
     """
-    path = _FOLDER / f"{card}.yaml" if str(card) in shipped() else Path(card)
+    known = shipped()
+    path = _FOLDER / f"{card}.yaml" if str(card) in known else Path(card)
     if not path.is_file():
-        known = shipped()
         raise BadCard(f"no detector card {str(card)!r}: neither a file nor shipped. Nearest: {nearest(str(card), known)}")
     try:
         return Card.model_validate(_entries(path))
@@ -215,14 +212,7 @@ def load(card: str | Path = DEFAULT) -> Card:
 
 def _entries(path: Path) -> dict[str, Any]:
     """What a file says, over what the card that it extends says."""
-    if path.stat().st_size > MAX_BYTES:
-        raise BadCard(f"{path}: larger than {MAX_BYTES} bytes; a detector card is two pages of YAML")
-    try:
-        content = yaml.load(path.read_text(), Loader=PlainLoader)  # noqa: S506  (a SafeLoader without aliases)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadCard(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise BadCard(f"{path}: holds {type(content).__name__}, expected entries like `name: ...`, `field_t: 3.8`")
+    content = plain_yaml(path, BadCard, "detector card")
     parent = content.get("extends")
     if parent is None:
         return content

@@ -16,16 +16,18 @@ from cloudchamber.errors import CloudchamberError
 from cloudchamber.events import Cloud, Schema, concatenate, kinematics
 from cloudchamber.events.clustering import Jets, cluster
 from cloudchamber.simulate.card import Card
-from cloudchamber.simulate.detector import NO_TRACK, detect
+from cloudchamber.simulate.detector import INVISIBLE, detect
+from cloudchamber.simulate.objects import identify, missing_momentum
 from cloudchamber.simulate.pileup import overlaid
-from cloudchamber.simulate.pythia import BATCH, NEUTRINOS, Record, collisions, pythia_seed, rows
+from cloudchamber.simulate.puppi import puppi
+from cloudchamber.simulate.pythia import BATCH, Record, collisions, pythia_seed, rows
 from cloudchamber.simulate.resimulation import hard_processes, replayed
 from cloudchamber.simulate.scenario import Class, Scenario
+from cloudchamber.simulate.scenario import Jets as Selection
 
 Array = NDArray[Any]
 Columns = dict[str, Array]
 
-COLUMNS = ("px", "py", "pz", "energy", "charge", *kinematics.FLAGS, *NO_TRACK)
 MATCH = 0.4  # largest distance of a jet's axis to its parton
 _BARREN = 200  # batches of which nothing is kept before the request is called impossible
 _PLACES = 1000  # more than hard partons and decay products in an event
@@ -90,6 +92,8 @@ class _Groups:
 def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, schema: Schema) -> tuple[Cloud, Array]:
     """The groups that fit as events of a cloud, particles by falling pT; and a key of each, equal for the same origin."""
     seen = detect(record.stable, view.card, rng)
+    if view.scenario.objects:  # with random numbers of their own: the particles are the same with and without
+        seen |= identify(seen, view.card, rng.spawn(1)[0]) | {"puppi": puppi(seen, record.truth["n_pileup"], view.card)}
     groups = (_jets if view.scenario.output == "jets" else _events)(record, seen, view.scenario, kind)
     kept = np.flatnonzero(groups.fits)
     new_index = np.full(len(groups.fits) + 1, -1)
@@ -99,7 +103,7 @@ def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, sch
     order = order[new_T[order] >= 0]
     cloud = Cloud.from_flat(
         np.bincount(new_T[order], minlength=len(kept)),
-        {name: seen[name][order].astype(np.float32) for name in COLUMNS},
+        {name: seen[name][order].astype(np.float32) for name in schema.particle_names},
         rows(groups.columns, kept) | rows(record.truth, groups.event[kept]),
         schema,
     )
@@ -110,15 +114,13 @@ def _keep(record: Record, view: View, rng: np.random.Generator, kind: Class, sch
 def _jets(record: Record, seen: Columns, scenario: Scenario, kind: Class) -> _Groups:
     """Jets; those fit that the truth allows to carry the name of the class."""
     assert scenario.jets is not None
-    radius, (low, high) = scenario.jets.radius, scenario.jets.pt
-    jets = cluster(np.bincount(seen["event"], minlength=record.n_events), seen, radius=radius, min_pt=low)
-    pt, eta, phi = kinematics.pt_eta_phi(jets.momentum["px"], jets.momentum["py"], jets.momentum["pz"])
-    fits = (pt < high) & (np.abs(eta) < scenario.jets.max_eta)
-    hard = rows(record.hard, ~np.isin(np.abs(record.hard["pdg"]), NEUTRINOS))
+    radius = scenario.jets.radius
+    jets, eta, phi, fits = _clustered(record, seen, scenario.jets)
+    hard = rows(record.hard, ~np.isin(np.abs(record.hard["pdg"]), INVISIBLE))
     distance_JQ = _distance(hard, jets, eta, phi)
     closest = _closest(distance_JQ)
     columns = {
-        "parton": np.full(len(pt), -1),
+        "parton": np.full(len(fits), -1),
         "parton_pdg": np.append(hard["pdg"], np.nan)[closest],  # index -1, none, takes the appended value
         "parton_pt": np.append(np.hypot(hard["px"], hard["py"]), np.nan)[closest],
         "prongs": (distance_JQ < radius).sum(axis=1).astype(np.float64),
@@ -137,14 +139,17 @@ def _events(record: Record, seen: Columns, scenario: Scenario, _: Class) -> _Gro
     event = np.arange(record.n_events)
     fits = np.ones(len(event), dtype=bool)
     if scenario.jets is not None:
-        counts, (low, high) = np.bincount(seen["event"], minlength=len(event)), scenario.jets.pt
-        jets = cluster(counts, seen, radius=scenario.jets.radius, min_pt=low)
-        pt, eta, _phi = kinematics.pt_eta_phi(jets.momentum["px"], jets.momentum["py"], jets.momentum["pz"])
-        good = (jets.rank_J == 0) & (pt < high) & (np.abs(eta) < scenario.jets.max_eta)
-        fits = np.isin(event, jets.event_J[good])
-    px, py = (-np.bincount(seen["event"], seen[name], minlength=len(event)) for name in ("px", "py"))
-    missing = {"met": np.hypot(px, py).astype(np.float32), "met_phi": np.arctan2(py, px).astype(np.float32)}
+        jets, _eta, _phi, good = _clustered(record, seen, scenario.jets)
+        fits = np.isin(event, jets.event_J[good & (jets.rank_J == 0)])
+    missing = {name: column.astype(np.float32) for name, column in missing_momentum(seen, len(event)).items()}
     return _Groups(seen["event"], event, fits, np.zeros_like(event), missing)
+
+
+def _clustered(record: Record, seen: Columns, wanted: Selection) -> tuple[Jets, Array, Array, Array]:
+    """The jets of a batch above the lowest pT, their eta and phi, and which of them are wanted."""
+    jets = cluster(np.bincount(seen["event"], minlength=record.n_events), seen, radius=wanted.radius, min_pt=wanted.pt[0])
+    pt, eta, phi = kinematics.pt_eta_phi(*(jets.momentum[name] for name in ("px", "py", "pz")))
+    return jets, eta, phi, (pt < wanted.pt[1]) & (np.abs(eta) < wanted.max_eta)
 
 
 def _side_by_side(kept: list[tuple[Cloud, Array]]) -> Cloud:

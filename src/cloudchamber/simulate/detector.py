@@ -30,10 +30,10 @@ def detect(true: Mapping[str, Array], card: Card, rng: np.random.Generator) -> d
 
     true: flat (T,) arrays event, px, py, pz, energy [GeV], pdg, charge, and the production vertex vx, vy, vz [mm]; with
     pile-up also `vertex`, 0 for the hard collision. Returns event, px, py, pz, energy [GeV], charge, the five flags of
-    kinematics.FLAGS, d0, d0_err, dz, dz_err [mm] (NaN for neutrals), vertex (-1 for neutrals) and hard, the share of the
-    energy that is from vertex 0. Energy flow as in Delphes (arXiv:1307.6346, module SimpleCalorimeter): a cell's energy
-    that exceeds its tracks' significantly is a photon (ECAL) or a neutral hadron (HCAL), without mass; without such an
-    excess its tracks are scaled to the best estimate of both. Raises BadInput if a column is missing.
+    kinematics.FLAGS, d0, d0_err, dz, dz_err [mm] (NaN for neutrals) and vertex (-1 for neutrals). Energy flow as in Delphes
+    (arXiv:1307.6346, module SimpleCalorimeter): a cell's energy that exceeds its tracks' significantly is a photon (ECAL) or
+    a neutral hadron (HCAL), without mass; without such an excess its tracks are scaled to the best estimate of both. Raises
+    BadInput if a column is missing.
     """
     if missing := [name for name in _TRUE if name not in true]:
         raise BadInput(f"the true particles lack {missing[0]!r}; expected {', '.join(_TRUE)}")
@@ -47,7 +47,7 @@ def detect(true: Mapping[str, Array], card: Card, rng: np.random.Generator) -> d
         neutral, scale_K = _flow(calorimeter, cells, card.tracking.energy, flag, rng)
         tracks = replace(tracks, pt=tracks.pt * scale_K)
         neutrals.append(neutral)
-    parts = [_charged(true, tracks.where(tracks.pt > 0), card, rng), *neutrals]
+    parts = [_charged(true, tracks, card, rng), *neutrals]
     order = np.argsort(np.concatenate([part["event"] for part in parts]), kind="stable")
     return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
 
@@ -60,10 +60,6 @@ class Tracks:
     pt: NDArray[np.float64]
     mass: NDArray[np.float64]
     resolution: NDArray[np.float64]
-
-    def where(self, kept: NDArray[np.bool_]) -> Tracks:
-        """Some of the tracks."""
-        return Tracks(self.row[kept], self.pt[kept], self.mass[kept], self.resolution[kept])
 
 
 def find_tracks(true: Mapping[str, Array], eta_at_face: Array, turn: Array, card: Card, rng: np.random.Generator) -> Tracks:
@@ -110,40 +106,36 @@ def _mass(true: Mapping[str, Array], row: Array, kind: Array, card: Card) -> NDA
 
 
 def _charged(true: Mapping[str, Array], tracks: Tracks, card: Card, rng: np.random.Generator) -> dict[str, Array]:
-    particle = {name: true[name][tracks.row] for name in _TRUE}
+    kept = tracks.pt > 0  # a calorimeter that saw nothing can overrule its tracks
+    row, pt, mass = tracks.row[kept], tracks.pt[kept], tracks.mass[kept]
+    particle = {name: true[name][row] for name in _TRUE}
     true_pt, eta, _ = kinematics.pt_eta_phi(particle["px"], particle["py"], particle["pz"])
     d0, dz, phi = impact_parameters(particle, card)
     d0_err, dz_err = (
         table.at(np.maximum(true_pt, np.nextafter(table.pt_gev[0], np.inf)), np.minimum(np.abs(eta), table.eta[-1]))
         for table in (card.tracking.d0_mm, card.tracking.dz_mm)
     )
-    vertex = true["vertex"][tracks.row] if "vertex" in true else np.zeros(len(true_pt), dtype=np.int64)
     return {
         "event": particle["event"],
-        **kinematics.momenta(tracks.pt, eta, phi, tracks.mass),
+        **kinematics.momenta(pt, eta, phi, mass),
         "charge": particle["charge"].astype(np.float64),
         **kinematics.flags_from_pdg(particle["pdg"], particle["charge"]),
         "d0": d0 + d0_err * rng.standard_normal(len(d0)),
         "d0_err": d0_err,
         "dz": dz + dz_err * rng.standard_normal(len(dz)),
         "dz_err": dz_err,
-        "vertex": vertex,
-        "hard": (vertex == 0).astype(np.float64),
+        "vertex": true["vertex"][row] if "vertex" in true else np.zeros(len(row), dtype=np.int64),
     }
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """Cells with a deposit: key (C,), true energy, energy of their tracks and its variance [GeV]; cell_K -1 is none.
-
-    hard: share of the energy without a track that is from vertex 0.
-    """
+    """Cells with a deposit: key (C,), true energy, energy of their tracks and its variance [GeV]; cell_K -1 is none."""
 
     key: NDArray[np.int64]
     energy: NDArray[np.float64]
     track: NDArray[np.float64]
     variance: NDArray[np.float64]
-    hard: NDArray[np.float64]
     cell_K: NDArray[np.int64]
 
 
@@ -160,20 +152,14 @@ def _fill(
     sinh = true["pz"][tracks.row[inside]] / np.hypot(true["px"][tracks.row[inside]], true["py"][tracks.row[inside]])
     energy_K = np.sqrt(tracks.pt[inside] ** 2 * (1 + sinh**2) + tracks.mass[inside] ** 2)
 
-    def summed(weight: Array, cell: Array = cell_D) -> NDArray[np.float64]:
+    def summed(weight: Array, cell: Array) -> NDArray[np.float64]:
         return np.asarray(np.bincount(cell, weight, minlength=len(key)), dtype=np.float64)
 
-    hard = np.ones(len(key))
-    if "vertex" in true:
-        untracked = energy_T.copy()
-        untracked[tracks.row] *= 1e-9  # a cell of tracks alone takes their share
-        hard = summed(untracked[deposits] * (true["vertex"][deposits] == 0)) / summed(untracked[deposits])
     return _Cells(
         key=key,
-        energy=summed(energy_T[deposits]),
+        energy=summed(energy_T[deposits], cell_D),
         track=summed(energy_K, cell_K[inside]),
         variance=summed((energy_K * tracks.resolution[inside]) ** 2, cell_K[inside]),
-        hard=hard,
         cell_K=cell_K,
     )
 
@@ -207,7 +193,6 @@ def _flow(
         **{name: zero + (name == flag) for name in kinematics.FLAGS},
         **dict.fromkeys(NO_TRACK, absent),
         "vertex": np.full(len(kept), -1),
-        "hard": cells.hard[kept],
     }
     return found, scale[cells.cell_K]
 

@@ -13,7 +13,6 @@ from scipy.spatial import cKDTree
 
 from cloudchamber.events import kinematics
 from cloudchamber.simulate.card import Card
-from cloudchamber.simulate.detector import INVISIBLE
 
 Array = NDArray[Any]
 
@@ -48,20 +47,10 @@ def identify(seen: Mapping[str, Array], card: Card, rng: np.random.Generator) ->
     return {"identified": identified, "isolation": isolation, "isolated": (isolation <= limit).astype(np.float64)}
 
 
-def missing_momentum(
-    seen: Mapping[str, Array], true: Mapping[str, Array], n_events: int, weight: Array | float = 1.0
-) -> dict[str, NDArray[np.float64]]:
-    """Missing transverse momentum of each event (N,): met [GeV], met_phi, and the same of the truth, true_met, true_met_phi.
-
-    Minus the sum of all reconstructed particles times `weight` (such as pileup.puppi); the truth is minus the sum of all
-    visible true particles, which with nothing lost is the sum of the invisible ones.
-    """
-    visible = ~np.isin(np.abs(true["pdg"]), INVISIBLE)
-    found: dict[str, NDArray[np.float64]] = {}
-    for name, source, factor in (("met", seen, weight), ("true_met", true, visible)):
-        x, y = (-np.bincount(source["event"], source[p] * factor, minlength=n_events) for p in ("px", "py"))
-        found |= {name: np.hypot(x, y), f"{name}_phi": np.arctan2(y, x)}
-    return found
+def missing_momentum(seen: Mapping[str, Array], n_events: int) -> dict[str, NDArray[np.float64]]:
+    """Missing transverse momentum of each event (N,): met [GeV] and met_phi, minus the sum of all particles."""
+    x, y = (-np.bincount(seen["event"], seen[p], minlength=n_events) for p in ("px", "py"))
+    return {"met": np.hypot(x, y), "met_phi": np.arctan2(y, x)}
 
 
 def neighbours(

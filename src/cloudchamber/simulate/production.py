@@ -18,8 +18,9 @@ from cloudchamber.recipe import plain_yaml
 from cloudchamber.simulate.card import DEFAULT
 from cloudchamber.simulate.card import load as load_card
 from cloudchamber.simulate.collider import View, generate
+from cloudchamber.simulate.puppi import CITATION as PUPPI
 from cloudchamber.simulate.pythia import BATCH, pythia_module, pythia_seed
-from cloudchamber.simulate.scenario import JETCLASS, Scenario, load_scenario
+from cloudchamber.simulate.scenario import JETCLASS, Range, Scenario, load_scenario
 from cloudchamber.workers import check_stop, cores, executor, in_order
 
 CHUNK = 500  # jets or events that have a seed of their own
@@ -41,7 +42,34 @@ class Production:
     @cached_property
     def schema(self) -> Schema:
         """The schema of what is made."""
-        return _schema(self)
+        view = self.views[0]
+        scenario, jets = view.scenario, view.scenario.jets
+        columns = plain_yaml(Path(__file__).with_name("columns.yaml"), BadInput, "listing of columns")
+        known, is_jets = columns["labels"], scenario.output == "jets"
+        label = {"name": "label", "classes": self.classes, "description": "what was simulated"}
+        groups = [*(["jets"] if is_jets else []), "collision", *(["views"] if len(self.views) > 1 else [])]
+        features = [*columns["features"], *(columns["objects"] if scenario.objects else [])]
+        what = f" {scenario.name}" if scenario.name != JETCLASS else ""
+        energy = f"{scenario.ecm:g} GeV" if scenario.ecm else f"{scenario.energies} GeV"
+        size = (
+            f"anti-kt R = {jets.radius:g}, pT {jets.pt[0]:g}-{jets.pt[1]:g} GeV, abs(eta) < {jets.max_eta:g}; " if jets else ""
+        )
+        detectors = [cited for v in self.views for cited in v.card.citation]
+        return Schema(
+            dataset=f"cloudchamber simulation{what}",
+            frame="jet" if is_jets else "collider",
+            features=tuple(Feature(**feature) for feature in features),
+            columns=() if is_jets else tuple(Feature(**column) for column in columns["columns"]),
+            labels=tuple(Label(**one) for one in (label, *(one for group in groups for one in known[group]))),
+            simulated=True,
+            licence=scenario.licence,
+            citation=tuple(dict.fromkeys((*scenario.citation.values(), *detectors, *([PUPPI] if scenario.objects else [])))),
+            notes=(
+                f"{scenario.description}. Pythia 8, beams {scenario.beams[0]} and {scenario.beams[1]}, {energy}, tune "
+                f"{scenario.tune or 'default'}, MPI {'on' if scenario.mpi else 'off'}, pile-up {scenario.pileup:g}; parametric "
+                f"{view.card.name} detector; {size}seed {self.seed}, {CHUNK} a chunk, {BATCH} a batch. {scenario.notes}"
+            ).rstrip(),
+        )
 
     def jobs(self, most: int = MAX_CHUNKS) -> list[Job]:
         """The work, in the order of the events: chunks that alternate between the classes, at most so many for each job."""
@@ -52,7 +80,14 @@ class Production:
 
     def asked(self) -> dict[str, Any]:
         """What was asked for, as JSON can hold it."""
-        views = [{"scenario": v.scenario.model_dump(mode="json"), "detector": v.card.name} for v in self.views]
+        views = [
+            {
+                "scenario": view.scenario.model_dump(mode="json"),
+                "detector": view.card.name,
+                "card_sha256": hashlib.sha256(view.card.model_dump_json().encode()).hexdigest(),
+            }
+            for view in self.views
+        ]
         return {"n": dict(zip(self.classes, self.n, strict=True)), "seed": self.seed, "views": views}
 
 
@@ -75,7 +110,7 @@ def production(
     *,
     seed: int = 0,
     mpi: bool | None = None,
-    pt_range: tuple[float, float] | None = None,
+    pt_range: Range | None = None,
     numbers: Mapping[str, float] | None = None,
     detector: str | Path = DEFAULT,
     views: Sequence[Mapping[str, Any]] = (),
@@ -96,9 +131,9 @@ def simulate(what: What, n: Numbers, **options: Any) -> Cloud:
     what: a list of classes such as ["QCD", "Hbb"], a shipped scenario's name, or the path of a scenario's YAML file.
     n: a number, or one for each class that is wanted. Chunks of 500 alternate between the classes.
     seed=0: the events depend on it, not on the workers, the other classes or n (more are appended).
-    mpi: multiparton interactions, three to four times slower with them. pt_range: GeV, of the jets.
-    numbers: the scenario's with other values, as {"ecm": 8000, "tune": 21, "pileup": 50}. detector: the card's
-    name ("cms", "atlas", "jetclass") or path; "v0_1" is that of the shipped weights' jets.
+    mpi: multiparton interactions, three to four times slower with them. pt_range: GeV, of the jets, as (600, None).
+    numbers: the scenario's with other values, as {"ecm": 8000, "tune": 21, "pileup": 50, "objects": 1}. detector: the
+    card's name ("cms", "atlas", "jetclass") or path; "v0_1" is that of the shipped weights' jets.
     views: what differs in each further view of the same hard processes, as [{}, {"tune": 21}, {"detector": "atlas"}]:
     other random numbers alone, or `tune`, `pileup`, `mpi`, `detector` too. Label `pair` is equal in the views of a jet
     or event.
@@ -113,11 +148,26 @@ def stream(
 ) -> Iterator[Cloud]:
     """What `simulate` gives, as clouds of one chunk of one class, each as soon as it is there."""
     jobs = production(what, n, **options).jobs(most=1)
+    need_packages()
+    return clouds(jobs, make, workers, progress)
+
+
+def clouds(
+    jobs: Sequence[Any], make: Callable[[Any], Cloud], workers: int | None, progress: Callable[[int], None] | None
+) -> Iterator[Cloud]:
+    """The cloud of every job in their order, each as soon as it is there; workers and progress as of `simulate`."""
     if workers is not None and workers < 1:
         raise BadInput(f"workers must be at least 1, got workers = {workers}")
-    need_packages()
-    # A generator of its own, so that wrong arguments are told at the call and not at the first cloud.
-    return _clouds(jobs, min(workers or cores(), len(jobs)), progress)
+    count = min(workers or cores(), len(jobs))
+
+    def made() -> Iterator[Cloud]:  # so that wrong arguments are told at the call and not at the first cloud
+        with executor(count) as pool:
+            for cloud in in_order(pool, make, jobs, ahead=2 * count):
+                if progress is not None:
+                    progress(len(cloud))
+                yield cloud
+
+    return made()
 
 
 def make(job: Job) -> Cloud:
@@ -156,42 +206,6 @@ def _view(first: View, different: Mapping[str, Any]) -> View:
         raise BadInput(f"views share the hard process: {fixed.pop()!r} cannot differ; tune, pileup, mpi and detector can")
     card = load_card(different["detector"]) if "detector" in different else first.card
     return View(first.scenario.changed(numbers, mpi=different.get("mpi")), card)
-
-
-def _schema(production: Production) -> Schema:
-    view = production.views[0]
-    scenario, jets = view.scenario, view.scenario.jets
-    columns = plain_yaml(Path(__file__).with_name("columns.yaml"), BadInput, "listing of columns")
-    known, is_jets = columns["labels"], scenario.output == "jets"
-    label = {"name": "label", "classes": production.classes, "description": "what was simulated"}
-    groups = [*(["jets"] if is_jets else []), "collision", *(["views"] if len(production.views) > 1 else [])]
-    labels = [label, *(one for group in groups for one in known[group])]
-    what = f" {scenario.name}" if scenario.name != JETCLASS else ""
-    energy = f"{scenario.ecm:g} GeV" if scenario.ecm else f"{scenario.energies} GeV"
-    size = f"anti-kt R = {jets.radius:g}, pT {jets.pt[0]:g}-{jets.pt[1]:g} GeV, abs(eta) < {jets.max_eta:g}; " if jets else ""
-    return Schema(
-        dataset=f"cloudchamber simulation{what}",
-        frame="jet" if is_jets else "collider",
-        features=tuple(Feature(**feature) for feature in columns["features"]),
-        columns=() if is_jets else tuple(Feature(**column) for column in columns["columns"]),
-        labels=tuple(Label(**one) for one in labels),
-        simulated=True,
-        licence=scenario.licence,
-        citation=tuple(scenario.citation.values()),
-        notes=(
-            f"{scenario.description}. Pythia 8, beams {scenario.beams[0]} and {scenario.beams[1]}, {energy}, tune "
-            f"{scenario.tune or 'default'}, MPI {'on' if scenario.mpi else 'off'}, pile-up {scenario.pileup:g}; parametric "
-            f"{view.card.name} detector; {size}seed {production.seed}, {CHUNK} a chunk, {BATCH} a batch. {scenario.notes}"
-        ).rstrip(),
-    )
-
-
-def _clouds(jobs: Sequence[Job], workers: int, progress: Callable[[int], None] | None) -> Iterator[Cloud]:
-    with executor(workers) as pool:
-        for cloud in in_order(pool, make, jobs, ahead=2 * workers):
-            if progress is not None:
-                progress(len(cloud))
-            yield cloud
 
 
 def _chunk(production: Production, number: int, chunk: int, n: int) -> Cloud:

@@ -17,6 +17,7 @@ from cloudchamber.simulate.objects import neighbours
 
 Array = NDArray[Any]
 
+CITATION = "arXiv:1407.6013"
 _SHELL = (0.02, 0.3)  # Delta R from and to which neighbours count; arXiv:1407.6013 section 2
 _LEAST_WEIGHT = 0.1  # arXiv:1407.6013 section 2: smaller ones become 0, and so do momenta below the next two numbers
 _LEAST_PT = (0.1, 0.007)  # GeV, GeV per pile-up vertex
@@ -28,7 +29,8 @@ def puppi(seen: Mapping[str, Array], n_vertices: Array, card: Card) -> NDArray[n
     Tracks have 1 from the hard vertex and 0 from others. A neutral particle has the probability that chi^2 with one degree
     of freedom is below that of its alpha = ln sum(pT / Delta R) over the hard vertex's tracks near it, compared with the
     median and left width of alpha among the event's pile-up tracks; 0 below the median. Beyond the tracker the sum goes
-    over all particles, and the comparison is with all particles there. n_vertices: (N,) pile-up vertices of each event.
+    over all particles, and the comparison is with all particles there. n_vertices: (N,) pile-up vertices of each event; one
+    without any keeps everything.
     """
     pt, eta, _ = kinematics.pt_eta_phi(seen["px"], seen["py"], seen["pz"])
     charged, hard = seen["charge"] != 0, seen["vertex"] == 0
@@ -40,9 +42,9 @@ def puppi(seen: Mapping[str, Array], n_vertices: Array, card: Card) -> NDArray[n
         neutral = np.flatnonzero(asked & ~charged & np.isfinite(alpha))
         distance = (alpha[neutral] - middle[seen["event"][neutral]]) / width[seen["event"][neutral]]
         weight[neutral] = erf(np.maximum(distance, 0.0) / np.sqrt(2))
-    least = _LEAST_PT[0] + _LEAST_PT[1] * np.asarray(n_vertices)[seen["event"]]
-    kept = charged | ((weight > _LEAST_WEIGHT) & (weight * pt > least))
-    return np.where(kept, weight, 0.0)
+    n_S = np.asarray(n_vertices)[seen["event"]]
+    kept = charged | ((weight > _LEAST_WEIGHT) & (weight * pt > _LEAST_PT[0] + _LEAST_PT[1] * n_S))
+    return np.where(n_S == 0, 1.0, np.where(kept, weight, 0.0))
 
 
 def _alpha(seen: Mapping[str, Array], pt: Array, asked: Array, around: Array) -> NDArray[np.float64]:

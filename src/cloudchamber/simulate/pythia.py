@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.errors import CloudchamberError, missing_extra
+from cloudchamber.simulate.detector import INVISIBLE
 from cloudchamber.simulate.scenario import Class, Scenario
 
 Array = NDArray[Any]
 
 BATCH = 100  # events per call of Pythia; part of the definition of a seed's events
-NEUTRINOS = (12, 14, 16)
 # Events are generated from a little below the jets' range, since radiation and resolution move jets across it.
 PT_HAT_MARGIN = (0.85, 1.3)
 _COMMON = (
@@ -87,7 +87,7 @@ class Run:
             "mother": _flat(particles.mother1) + np.repeat(np.cumsum(counts) - counts, counts),
             "root": _flat(particles.mother1) == 0,
         }
-        stable = rows(record, (record["status"] > 0) & ~np.isin(np.abs(record["pdg"]), NEUTRINOS))
+        stable = rows(record, (record["status"] > 0) & ~np.isin(np.abs(record["pdg"]), INVISIBLE))
         codes, index = np.unique(stable["pdg"], return_inverse=True)
         stable["charge"] = np.array([self.pythia.particleData.charge(int(code)) for code in codes])[index]
         return Record(len(counts), stable, _hard(record, self.contains), self._truth(info), number)

@@ -15,6 +15,7 @@ from cloudchamber.recipe import first_problem, plain_yaml
 FOLDER = Path(__file__).with_name("scenarios")
 JETCLASS = "jetclass"  # the scenario whose classes may be named alone
 PROTON = 2212
+Range = tuple[float | None, float | None]  # lowest and highest; None is as it was
 
 # A setting is `Group:name = value` or `code:name = value`. Values have neither slash nor brace, and some groups are not for
 # a scenario: with them Pythia reads files and loads libraries, or draws other random numbers than the seed says.
@@ -56,7 +57,8 @@ class Scenario(_Document):
     output: `jets` (each jet that fits is an event of its own) or `events` (whole collisions; with `jets` those whose leading
     jet fits). beams: PDG codes. ecm: GeV, of the collision; or energies: those of the two beams. tune: Pythia's number for
     hadron beams. mpi: multiparton interactions, about four times slower with them. pileup: mean number of further proton
-    collisions. settings: Pythia's, for every class. parameters: numbers for which `{name}` stands in the settings.
+    collisions. objects: whether particles also say if they are identified and isolated, and their PUPPI weights. settings:
+    Pythia's, for every class. parameters: numbers for which `{name}` stands in the settings.
     """
 
     version: Literal[1] = 1
@@ -69,6 +71,7 @@ class Scenario(_Document):
     tune: int | None = Field(None, ge=1, le=32)
     mpi: bool = True
     pileup: float = Field(0.0, ge=0, le=500)
+    objects: bool = False
     jets: Jets | None = None
     settings: tuple[str, ...] = ()
     parameters: dict[str, float] = {}
@@ -106,12 +109,10 @@ class Scenario(_Document):
     @property
     def numbers(self) -> dict[str, float]:
         """The numbers that `changed` takes, with their values here."""
-        general = {"ecm": self.ecm, "tune": self.tune, "pileup": self.pileup}
+        general = {"ecm": self.ecm, "tune": self.tune, "pileup": self.pileup, "objects": self.objects}
         return {name: value for name, value in general.items() if value is not None} | self.parameters
 
-    def changed(
-        self, numbers: Mapping[str, float], *, mpi: bool | None = None, pt_range: tuple[float, float] | None = None
-    ) -> Scenario:
+    def changed(self, numbers: Mapping[str, float], *, mpi: bool | None = None, pt_range: Range | None = None) -> Scenario:
         """The scenario with other numbers; BadInput with the nearest name, or the range that a number is out of."""
         content = self.model_dump()
         for name, value in numbers.items():
@@ -120,10 +121,11 @@ class Scenario(_Document):
             (content["parameters"] if name in self.parameters else content)[name] = value
         if mpi is not None:
             content["mpi"] = mpi
-        if pt_range is not None:
+        low, high = pt_range or (None, None)
+        if low is not None or high is not None:
             if self.jets is None:
                 raise BadInput(f"scenario {self.name!r} selects no jets: it has no pt_range")
-            content["jets"]["pt"] = pt_range
+            content["jets"]["pt"] = (self.jets.pt[0] if low is None else low, self.jets.pt[1] if high is None else high)
         try:
             return Scenario.model_validate(content)
         except ValidationError as error:

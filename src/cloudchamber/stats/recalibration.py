@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, isotonic_regression
+from scipy.special import softmax
 
 from cloudchamber.errors import BadInput, nearest
 from cloudchamber.stats.metrics import effective_number
@@ -36,7 +37,7 @@ class Temperature:
         own_N = log_NC[np.arange(len(known)), known.truth]
 
         def slope(inverse: float) -> float:  # of the cross-entropy, which is convex in 1 / T
-            mean_N = (_softmax(inverse * log_NC) * log_NC).sum(axis=1)
+            mean_N = (softmax(inverse * log_NC, axis=1) * log_NC).sum(axis=1)
             return float(np.average(mean_N - own_N, weights=known.weight))
 
         low, high = (1 / t for t in reversed(_TEMPERATURES))
@@ -49,7 +50,7 @@ class Temperature:
 
     def apply(self, table: ScoreTable) -> ScoreTable:
         """The table with recalibrated probabilities."""
-        return _with_scores(table, _softmax(_logs(table) / self.value))
+        return _with_scores(table, softmax(_logs(table) / self.value, axis=1))
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,3 @@ def _with_scores(table: ScoreTable, p_NC: NDArray[Any]) -> ScoreTable:
 
 def _logs(table: ScoreTable) -> NDArray[np.float64]:
     return np.log(np.maximum(table.scores_NC.astype(np.float64), _FLOOR))
-
-
-def _softmax(x_NC: NDArray[np.float64]) -> NDArray[np.float64]:
-    raised_NC = np.exp(x_NC - x_NC.max(axis=1, keepdims=True))
-    normalised: NDArray[np.float64] = raised_NC / raised_NC.sum(axis=1, keepdims=True)
-    return normalised

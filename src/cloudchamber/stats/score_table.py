@@ -13,6 +13,7 @@ the latter with `q<level>_<target>` (float32, such as q0.16_mass) for quantiles;
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,19 +64,9 @@ class ScoreTable:
         return len(self.event_id)
 
     @property
-    def score_columns(self) -> tuple[str, ...]:
-        """The names of the score columns in the file."""
-        return tuple(f"score_{c}" for c in self.classes) or (f"pred_{self.target}",)
-
-    @property
-    def quantile_columns(self) -> tuple[str, ...]:
-        """The names of the quantile columns in the file."""
-        return tuple(f"q{level:g}_{self.target}" for level in self.levels)
-
-    @property
-    def spread_columns(self) -> tuple[str, ...]:
-        """The names that columns of spreads have in the file."""
-        return tuple(f"spread_{c}" for c in self.classes or (self.target,))
+    def columns(self) -> tuple[tuple[str, ...], ...]:
+        """The names in the file of the columns of scores, of quantiles and of spreads."""
+        return column_names(self.target, self.classes, self.levels)
 
     def known(self) -> ScoreTable:
         """The events whose truth is known."""
@@ -85,10 +76,6 @@ class ScoreTable:
     def is_known(self) -> NDArray[np.bool_]:
         """(N,) whether the truth is known."""
         return np.asarray(self.truth >= 0 if self.classes else np.isfinite(self.truth))
-
-    def of_fold(self, fold: int) -> ScoreTable:
-        """The events of one fold."""
-        return self.where(self.fold == fold)
 
     def require_like(self, other: ScoreTable) -> None:
         """Raise BadInput unless the scores are of the same target and classes as those of another table."""
@@ -105,11 +92,9 @@ class ScoreTable:
     def write(self, path: Path) -> None:
         """Write the table as Parquet, atomically."""
         columns: dict[str, Any] = {"event_id": self.event_id, "fold": self.fold, "weight": self.weight, self.target: self.truth}
-        columns |= {name: self.scores_NC[:, i] for i, name in enumerate(self.score_columns)}
-        if self.quantiles_NQ is not None:
-            columns |= dict(zip(self.quantile_columns, self.quantiles_NQ.T, strict=True))
-        if self.spread_NC is not None:
-            columns |= {name: self.spread_NC[:, i] for i, name in enumerate(self.spread_columns)}
+        blocks = (self.scores_NC, self.quantiles_NQ, self.spread_NC)
+        for names, values in zip(self.columns, blocks, strict=True):
+            columns |= {} if values is None else dict(zip(names, values.T, strict=True))
         if self.embedding_NE is not None:
             width = self.embedding_NE.shape[1]
             offsets = np.arange(len(self) + 1, dtype=np.int64) * width
@@ -130,29 +115,38 @@ class ScoreTable:
         """
         table, meta = _open(path)
         target, classes = str(meta["target"]), tuple(meta.get("classes") or ())
-        names = [f"score_{c}" for c in classes] or [f"pred_{target}"]
         levels = tuple(float(level) for level in meta.get("levels") or ())
-        quantiles = [_column(path, table, f"q{level:g}_{target}", np.float32) for level in levels]
-        embedding = _list_column(path, table) if "embedding" in table.column_names else None
-        spreads = [f"spread_{c}" for c in classes or (target,)]
-        has_spread = set(spreads) <= set(table.column_names)
+        scores, quantiles, spreads = column_names(target, classes, levels)
+
+        def block(names: Sequence[str]) -> NDArray[np.float32]:
+            return np.stack([_column(path, table, n, np.float32) for n in names], axis=1)
+
         try:
             return cls(
                 target=target,
                 classes=classes,
                 event_id=_column(path, table, "event_id", np.uint64),
                 truth=_column(path, table, target, np.int64 if classes else np.float64),
-                scores_NC=np.stack([_column(path, table, n, np.float32) for n in names], axis=1),
+                scores_NC=block(scores),
                 fold=_column(path, table, "fold", np.int8),
                 weight=_column(path, table, "weight", np.float32),
-                embedding_NE=embedding,
+                embedding_NE=_list_column(path, table) if "embedding" in table.column_names else None,
                 levels=levels,
-                quantiles_NQ=np.stack(quantiles, axis=1) if levels else None,
-                spread_NC=np.stack([_column(path, table, n, np.float32) for n in spreads], axis=1) if has_spread else None,
+                quantiles_NQ=block(quantiles) if levels else None,
+                spread_NC=block(spreads) if set(spreads) <= set(table.column_names) else None,
                 **{n: str(meta.get(n, default)) for n, default in (("unit", "1"), ("weights_sha256", ""), ("run", ""))},
             )
         except BadInput as error:
             raise BadFile(f"{path}: {error}") from error
+
+
+def column_names(target: str, classes: Sequence[str], levels: Sequence[float]) -> tuple[tuple[str, ...], ...]:
+    """The names in the file of the columns of scores, of quantiles and of spreads."""
+    return (
+        tuple(f"score_{c}" for c in classes) or (f"pred_{target}",),
+        tuple(f"q{level:g}_{target}" for level in levels),
+        tuple(f"spread_{c}" for c in classes or (target,)),
+    )
 
 
 def _check(table: ScoreTable) -> None:
@@ -170,7 +164,7 @@ def _check(table: ScoreTable) -> None:
     quantiles_NQ = np.empty((n, 0)) if table.quantiles_NQ is None else table.quantiles_NQ
     if quantiles_NQ.shape[1] != len(table.levels) or (np.diff(quantiles_NQ, axis=1) < 0).any():
         raise BadInput(f"quantiles must be one column for each of the levels {table.levels}, rising in every row")
-    names = ("weight", *table.score_columns, *table.quantile_columns)
+    names = ("weight", *table.columns[0], *table.columns[1])
     for name, column in zip(names, (table.weight, *table.scores_NC.T, *quantiles_NQ.T), strict=True):
         bad = np.flatnonzero(~np.isfinite(column))
         if len(bad):

@@ -1,7 +1,8 @@
 """Align: theory and events in one space. An event's vector is near the text of the process that made it (arXiv:2103.00020).
 
 The text is read by hashed n-grams of its letters, so that no text model is needed and related names are related vectors;
-parameters of the theory join it as numbers. A process that no event was labelled with is found by its text alone.
+parameters of the theory join it as numbers. Other words for a process of the training find its events as far as they share
+letters with its text. A process that no event was labelled with is often taken for one of the training that it resembles.
 """
 
 # B batch, E width, T text, H hash bin, K class, R parameter

@@ -8,7 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -35,11 +35,10 @@ _Options = TypeVar("_Options", bound=TaskOptions)
 class Task(nn.Module, ABC):
     """One objective of a training: a head and its loss. spec: as in the recipe. label: the target's meaning.
 
-    predicts: whether `predict` gives scores of events, for a score table. pairs: whether its label is a number that events
-    share which are views of the same, so that batches must carry each event's partner.
+    pairs: whether its label is a number that events share which are views of the same, so that batches must carry each
+    event's partner.
     """
 
-    predicts: ClassVar[bool] = False
     pairs: bool = False
 
     def __init__(self, spec: TaskSpec, label: Label | None):
@@ -73,9 +72,14 @@ class Task(nn.Module, ABC):
         values_B = target(batch, self.spec, inputs.mask_BP.device)
         return values_B >= 0 if self.label.classes else torch.isfinite(values_B)
 
-    def predict(self, encoded: Encoded) -> Tensor | None:  # noqa: ARG002
-        """(B, C) scores of each event, or None for a task that has none."""
-        return None
+    @property
+    def predicts(self) -> bool:
+        """Whether the task has a `predict` of its own: scores of events, for a score table."""
+        return type(self).predict is not Task.predict
+
+    def predict(self, encoded: Encoded) -> Tensor:
+        """(B, C) scores of each event."""
+        raise NotImplementedError
 
     def answers(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
         """What `figures` needs of each event (or particle), first axis; nothing for a task without figures."""

@@ -23,8 +23,6 @@ class Options(TaskOptions):
 class Classify(Task):
     """Linear read-out of the normalised pooled vector."""
 
-    predicts = True
-
     def __init__(self, spec: TaskSpec, label: Label | None, backbone: Backbone):
         super().__init__(spec, label)
         assert label is not None

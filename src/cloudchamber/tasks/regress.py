@@ -24,12 +24,14 @@ class Options(TaskOptions):
     """centre, scale: of the target in its unit, set from the training events. loss: of the standardised residual.
 
     "gaussian" learns a spread per event and gives it; "quantile" learns quantiles at `levels` by the pinball loss, which
-    assumes no shape, and gives the median as the value; "huber" (threshold 1) gives the value alone.
+    assumes no shape, and gives the median as the value; "huber" (threshold 1) gives the value alone. transform: "log1p"
+    standardises ln(1 + target), for numbers that spread over decades as energies do; what is given back is then the median.
     """
 
     centre: float = 0.0
     scale: float = 1.0
     loss: Literal["gaussian", "quantile", "huber"] = "gaussian"
+    transform: Literal["none", "log1p"] = "none"
     levels: tuple[float, ...] = (0.025, 0.16, 0.5, 0.84, 0.975)
 
     @model_validator(mode="after")
@@ -42,8 +44,6 @@ class Options(TaskOptions):
 class Regress(Task):
     """Linear read-out from the normalised pooled vector: of mean and log spread, or of quantiles that cannot cross."""
 
-    predicts = True
-
     def __init__(self, spec: TaskSpec, label: Label | None, backbone: Backbone):
         super().__init__(spec, label)
         self.options = options(spec, Options)
@@ -54,7 +54,9 @@ class Regress(Task):
 
     def loss(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> Tensor:
         """(B,) loss of the standardised residual; 0 where the target is NaN."""
-        value_B = (target(batch, self.spec, inputs.mask_BP.device) - self.options.centre) / self.options.scale
+        value_B = target(batch, self.spec, inputs.mask_BP.device)
+        value_B = torch.log1p(value_B) if self.options.transform == "log1p" else value_B
+        value_B = (value_B - self.options.centre) / self.options.scale
         known_B = torch.isfinite(value_B)
         scaled_B = torch.where(known_B, value_B, 0.0).float()
         if self.options.loss == "quantile":
@@ -73,13 +75,14 @@ class Regress(Task):
         "huber" (B, 1) the value alone.
         """
         if self.options.loss == "quantile":
-            found_BQ = self._quantiles(encoded) * self.options.scale + self.options.centre
+            found_BQ = self._in_unit(self._quantiles(encoded))
             return torch.cat([found_BQ[:, [self.options.levels.index(0.5)]], found_BQ], dim=1)
         mean_B, log_sigma_B = self._read(encoded)
-        value_B = mean_B * self.options.scale + self.options.centre
+        value_B = self._in_unit(mean_B)
         if self.options.loss == "huber":
             return value_B[:, None]
-        return torch.stack([value_B, log_sigma_B.exp() * self.options.scale], dim=1)
+        slope_B = 1 + value_B if self.options.transform == "log1p" else 1.0  # d target / d what is standardised
+        return torch.stack([value_B, log_sigma_B.exp() * self.options.scale * slope_B], dim=1)
 
     def quantiles(self, predicted_NM: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """(N, Q) quantiles at `options.levels` from what `predict` gives; None with "huber"."""
@@ -87,8 +90,15 @@ class Regress(Task):
             return None
         if self.options.loss == "quantile":
             return predicted_NM[:, 1:]
-        normal_Q = [NormalDist().inv_cdf(level) for level in self.options.levels]
-        return predicted_NM[:, :1] + predicted_NM[:, 1:] * np.array(normal_Q, dtype=np.float32)
+        normal_Q = np.array([NormalDist().inv_cdf(level) for level in self.options.levels], dtype=np.float32)
+        value_N1, spread_N1 = predicted_NM[:, :1], predicted_NM[:, 1:]
+        if self.options.transform == "log1p":
+            return np.asarray(np.expm1(np.log1p(value_N1) + spread_N1 / (1 + value_N1) * normal_Q))
+        return value_N1 + spread_N1 * normal_Q
+
+    def _in_unit(self, standardised: Tensor) -> Tensor:
+        value = standardised * self.options.scale + self.options.centre
+        return torch.expm1(value) if self.options.transform == "log1p" else value
 
     def _quantiles(self, encoded: Encoded) -> Tensor:
         """(B, Q) standardised: the median, and steps away from it on both sides that are never negative."""

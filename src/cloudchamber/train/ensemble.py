@@ -13,8 +13,7 @@ from cloudchamber.stats import ScoreTable, combined, summarise
 from cloudchamber.train import fit
 from cloudchamber.train.loop import OnRecord
 from cloudchamber.train.rows import split_rows
-
-SCORES = ("scores.parquet", "validation.parquet")
+from cloudchamber.train.scoring import SCORES, VALIDATION
 
 
 def fit_ensemble(
@@ -36,13 +35,12 @@ def fit_ensemble(
     data = fit.open_data(recipe) if data is None else data
     rows = split_rows(data, recipe)
     recipe = fit.resolve(recipe, data, rows.train)
-    arm = arm or f"{recipe.weights or recipe.size} {recipe.adapt}"
     if resume:
         run = Run.open(out)
         if run.done or load(out / "recipe.yaml") != recipe:
             raise BadRun(f"{out}: is complete, or was started with another recipe; there is nothing to resume")
     else:
-        run = fit.create_run(recipe, out, f"{kind}-ensemble", f"{recipe.seeds} x {arm}", data.schema)
+        run = fit.create_run(recipe, out, kind, arm, data.schema)
     members = tuple(out / f"seed{recipe.seed + i}" for i in range(recipe.seeds))
     for i, member in enumerate(members):
         own = recipe.model_copy(update={"seed": recipe.seed + i, "seeds": 1})
@@ -59,9 +57,9 @@ def _summary(run: Run, members: tuple[Path, ...]) -> dict[str, Any]:
     of_members = [Run.open(m).summary for m in members]
     summed = {n: sum(s[n] for s in of_members) for n in ("parameters", "trained", "jets_seen", "wall_s")}
     summary = {**of_members[0], **summed, "arm": run.info["arm"], "members": [m.name for m in members]}
-    for name in SCORES:
+    for name in (SCORES, VALIDATION):
         if all((m / name).is_file() for m in members):
             table = combined([ScoreTable.read(m / name) for m in members], run=run.path.name)
             table.write(run.path / name)
-            summary |= {"test": summarise(table)} if name == SCORES[0] else {}
+            summary |= {"test": summarise(table)} if name == SCORES else {}
     return summary

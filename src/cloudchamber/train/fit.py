@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,19 @@ from cloudchamber.train.adaptation import keep_heads, kept_spec, restrict
 from cloudchamber.train.checkpoint import Progress, identity_of
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
-from cloudchamber.train.network import LoadReport, Network, adapt_network, new_network, save
+from cloudchamber.train.network import LoadReport, Network, adapt_network, differ, frames_of, new_network, save
 from cloudchamber.train.rows import Rows, class_counts, loader_of, partners, require_classes, split_rows, weight_scale
-from cloudchamber.train.scoring import checked_device, quality, score_table, write_validation
+from cloudchamber.train.scoring import SCORES, VALIDATION, checked_device, quality, score_table
 from cloudchamber.train.weights import read_config, weights_folder
 
 # Events shown in a training of unstated length: enough passes over a hundred events, three over very many.
 _SHOWN_PER_EVENT, _SHOWN_LEAST, _SHOWN_MOST, _SHOWN_PASSES = 20, 7_680, 300_000, 3
 _SCALE_EVENTS = 200_000  # events from which the scale of a regression target is taken
 _QUALITY_EVENTS = 500  # events that the figures of the objectives are taken from; some need many passes of each
+_CALIBRATION_EVENTS = 20_000  # validation events whose scores are kept: a coverage of 90 % is then known to 0.2 %
 _MAX_VALIDATION = 5_000  # events; the standard error of the loss is then below the gains that matter
-_BACKBONE_FACTOR = 0.2  # pre-trained weights are left more slowly than a new head is shaped
+# Pre-trained weights are left more slowly than a new head is shaped; in another frame they are only a start.
+_BACKBONE_FACTOR = 0.2
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,11 @@ def open_data(recipe: Recipe) -> TrainingSet:
     return TrainingSet.from_cloud(cloud, recipe.max_particles)
 
 
-def with_suitable_task(recipe: Recipe, schema: Schema) -> Recipe:
-    """The recipe with `regress` in place of `classify` for numbers, `segment` for classes of particles."""
-    tasks = []
-    for spec in recipe.tasks:
-        task, name = spec.task, spec.target and schema.resolve(spec.target)
-        if name and task == "classify":
-            task = "segment" if name in schema.particle_label_names else task if schema.label(name).classes else "regress"
-        tasks.append(spec.model_copy(update={"task": task}))
-    return recipe.model_copy(update={"tasks": tuple(tasks)})
+def task_for(target: str, schema: Schema) -> TaskSpec:
+    """The task that learns a label: `classify` for classes of events, `regress` for numbers, `segment` for particles."""
+    name = schema.resolve(target)
+    of_events = "classify" if schema.label(name).classes else "regress"
+    return TaskSpec(task="segment" if name in schema.particle_label_names else of_events, target=target)
 
 
 def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
@@ -87,7 +86,8 @@ def resolve(recipe: Recipe, data: TrainingSet, train_rows: Selection) -> Recipe:
     if optimisation.learning_rate is None:
         optimisation = optimisation.model_copy(update={"learning_rate": size(name).learning_rate})
     if optimisation.backbone_factor is None:
-        factor = _BACKBONE_FACTOR if recipe.adapt == "full" else 1.0
+        moves_on = config is not None and differ(frames_of(config, data))
+        factor = _BACKBONE_FACTOR if recipe.adapt == "full" and not moves_on else 1.0
         optimisation = optimisation.model_copy(update={"backbone_factor": factor})
     rank = recipe.rank or (DEFAULT_RANK if recipe.adapt == "lora" else None)
     named = [t.model_copy(update={"target": t.target and data.schema.resolve(t.target)}) for t in recipe.tasks]
@@ -140,7 +140,6 @@ def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     )
     keep_heads(network, folder)
     restrict(network, recipe, report, generator)
-    report = replace(report, heads=tuple(t.key for t in network.tasks if not t.spec.kept))
     return Prepared(network, recipe, report, scale)
 
 
@@ -188,15 +187,17 @@ def fit_run(
 
 
 def create_run(recipe: Recipe, out: Path, kind: str, arm: str | None, schema: Schema) -> Run:
-    """A new run folder for a resolved recipe; BadRun if `out` is there already."""
-    target = next((t for t in recipe.tasks if t.target), None)
+    """A new run folder for a resolved recipe, one of an ensemble if it has several seeds; BadRun if `out` is there already."""
+    arm = arm or f"{recipe.weights or recipe.size} {recipe.adapt}"
+    if recipe.seeds > 1:
+        kind, arm = f"{kind}-ensemble", f"{recipe.seeds} x {arm}"
     run = Run.create(
         out,
         kind,
         parents=_parents(recipe),
-        arm=arm or f"{recipe.weights or recipe.size} {recipe.adapt}",
+        arm=arm,
         seed=recipe.seed,
-        target=target.target if target else None,
+        target=next((t.target for t in recipe.tasks if t.target), None),
         simulated=schema.simulated,
         data=list(recipe.data) or [schema.dataset],
         citations=citations(recipe, schema),
@@ -229,17 +230,6 @@ def resume(
     return _into_run(run, prepare(recipe, data, rows), data, rows, device, on_record)
 
 
-def description(data: TrainingSet, rows: Rows, jets_seen: int) -> dict[str, Any]:
-    """What a model was trained on, for its configuration and card."""
-    return {
-        "dataset": data.schema.dataset,
-        "events": len(rows.train),
-        "classes": class_counts(data, rows.train),
-        "jets_seen": jets_seen,
-        "notes": data.schema.notes,
-    }
-
-
 def _parents(recipe: Recipe) -> tuple[Path, ...]:
     weights = tuple(weights_folder(name) / "model.safetensors" for name in _weights(recipe))
     card = () if recipe.card is None else (Path(recipe.card),)
@@ -261,7 +251,13 @@ def _weights(recipe: Recipe) -> list[str]:
 
 def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
     fitted = _train(ready, data, rows, run, device, on_record)
-    described = description(data, rows, fitted.progress.jets)
+    described = {
+        "dataset": data.schema.dataset,
+        "events": len(rows.train),
+        "classes": class_counts(data, rows.train),
+        "jets_seen": fitted.progress.jets,
+        "notes": data.schema.notes,
+    }
     owed, licence = citations(ready.recipe, data.schema), data.schema.licence
     digest = save(fitted.network, run.path / "model", data=described, citation=owed, licence=licence)
     run.finish(_summary(run, fitted, data, rows, digest))
@@ -289,12 +285,15 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
         "wall_s": round(progress.seconds, 2),
         "val_loss": progress.best_loss,
     }
+    scored = partial(score_table, fitted.network, data, run=run.path.name, sha256=digest)
     for number, task in enumerate(t for t in fitted.network.tasks if t.predicts):
-        table = score_table(fitted.network, data, as_array(rows.test), task, run=run.path.name, sha256=digest, fold="test")
-        table.write(run.path / ("scores.parquet" if number == 0 else f"scores-{task.key}.parquet"))
+        table = scored(as_array(rows.test), task, fold="test")
+        table.write(run.path / (SCORES if number == 0 else f"scores-{task.key}.parquet"))
         if number == 0:
-            write_validation(run.path, fitted.network, data, as_array(rows.val), task, digest)
             summary |= {"classes": list(table.classes), "test": summarise(table)}
+            validation = scored(data.sample(rows.val, _CALIBRATION_EVENTS), task, fold="val", embed=True).known()
+            if len(validation):
+                validation.write(run.path / VALIDATION)
         elif len(table.known()):
             summary.setdefault("tests", {})[task.key] = summarise(table)
     if figures := quality(fitted.network, data, rows.test, _QUALITY_EVENTS):
@@ -303,13 +302,15 @@ def _summary(run: Run, fitted: Fitted, data: TrainingSet, rows: Rows, digest: st
 
 
 def _with_scale(spec: TaskSpec, data: TrainingSet, rows: Selection) -> TaskSpec:
-    if spec.target is None:
-        return spec
-    if spec.task != "regress" or {"centre", "scale"} & set(spec.options):
+    if spec.target is None or spec.task != "regress" or {"centre", "scale"} & set(spec.options):
         return spec
     values = data[data.sample(rows, _SCALE_EVENTS)].target(spec.target).astype(np.float64)
     values = values[np.isfinite(values)]
     if len(values) == 0:
         raise BadInput(f"no training event of {data.schema.dataset!r} has a finite {spec.target!r}")
+    if spec.options.get("transform") == "log1p":
+        if values.min() <= -1:
+            raise BadRecipe(f"transform 'log1p' of {spec.target!r}: a training event has {values.min():g}, it must be above -1")
+        values = np.log1p(values)
     options = spec.options | {"centre": float(values.mean()), "scale": float(values.std()) or 1.0}
     return spec.model_copy(update={"options": options})

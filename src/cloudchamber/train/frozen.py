@@ -36,9 +36,9 @@ class Frozen(nn.Module):
     def __init__(self, network: Network, task: Task):
         super().__init__()
         particle, column = network.backbone.particle, network.backbone.column
-        self.names = ((*GEOMETRY[:2], *(particle.trained or particle.names)), column.trained or column.names)
-        particle.bind(self.names[0][2:])
-        column.bind(self.names[1])
+        self.names = ((*GEOMETRY[:2], *particle.trained), column.trained)
+        particle.bind(particle.trained)
+        column.bind(column.trained)
         self.network = network.eval()
         self.task = task
 
@@ -53,9 +53,7 @@ class Frozen(nn.Module):
     def forward(self, particles: Tensor, columns: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and embedding of a batch."""
         encoded = self.network(Inputs(particles, columns, mask))
-        scores = self.task.predict(encoded)
-        assert scores is not None
-        return scores, encoded.pooled_BE
+        return self.task.predict(encoded), encoded.pooled_BE
 
     def example(self, events: int, particles: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs that are no physics: normal numbers, a tenth of them missing, events of different lengths."""

@@ -17,9 +17,8 @@ from cloudchamber.events.kinematics import momenta
 from cloudchamber.nn.backbone import Inputs
 from cloudchamber.tasks.generate import KINEMATIC, Generate
 from cloudchamber.train.network import Network, load
-from cloudchamber.train.scoring import checked_device
+from cloudchamber.train.scoring import MAX_TOKENS, checked_device
 
-_MAX_TOKENS = 4096
 _FLOW_MATCHING = "arXiv:2210.02747"
 
 
@@ -43,7 +42,7 @@ def generate(
     asked_NG = kept_NG[torch.randint(len(kept_NG), (n,), generator=random)]
     asked_NG = asked_NG[asked_NG[:, 1].argsort(stable=True)]  # by multiplicity, so that there is little padding
     made = []
-    for some_BG in torch.split(asked_NG, max(1, _MAX_TOKENS // max(int(asked_NG[-1, 1]), 1))):
+    for some_BG in torch.split(asked_NG, max(1, MAX_TOKENS // max(int(asked_NG[-1, 1]), 1))):
         mask_BP = torch.arange(max(int(some_BG[-1, 1]), 1)) < some_BG[:, 1:2]
         inputs = Inputs(torch.empty(0), some_BG[:, 2:].to(device), mask_BP.to(device))
         made.append(task.sample(inputs, some_BG[:, 0].long().to(device), steps, random).cpu()[mask_BP].numpy())

@@ -203,10 +203,8 @@ class _Ranking:
 
     def add(self, encoded: Encoded, batch: Batch) -> None:
         if self.task is not None:
-            probability = self.task.predict(encoded)
-            assert probability is not None
             self.truth.append(np.asarray(batch.targets[str(self.task.spec.target)]))
-            self.score.append(probability[:, 1].cpu().numpy())
+            self.score.append(self.task.predict(encoded)[:, 1].cpu().numpy())
             self.weight.append(batch.weight_B)
 
     def auc(self) -> dict[str, float]:

@@ -39,14 +39,17 @@ class LoadReport:
     heads: tuple[str, ...]
     origin: str
     frames: tuple[str, str]  # of the weights' training and of the data; "" if the weights do not say
+    renormalised: tuple[str, ...] = ()  # features whose norm is that of the data, not of the weights
 
     def __str__(self) -> str:
         lines = [f"weights: {self.origin}", f"particle features: {self.particle}", f"event features: {self.column}"]
         lines.append(f"heads at random start: {', '.join(self.heads) or 'none'}")
         trained, given = self.frames
-        if trained and trained != given:
+        if differ(self.frames):
             hint = "; whole events can be read as jets: leading_jets" if (trained, given) == ("jet", "collider") else ""
             lines.append(f"frame: the weights were trained in {trained!r}, the data are in {given!r}{hint}")
+        if self.renormalised:
+            lines.append(f"normalised by the data: {', '.join(self.renormalised)}")
         return "\n".join(lines)
 
 
@@ -132,6 +135,16 @@ def new_network(
         return _assembled(size_name, backbone, tasks, data, rows, max_particles)
 
 
+def frames_of(config: WeightsConfig, data: TrainingSet) -> tuple[str, str]:
+    """The frame that some weights were trained in, "" if they do not say, and that of the data."""
+    return str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame
+
+
+def differ(frames: tuple[str, str]) -> bool:
+    """Whether the data are known to be in another frame than the weights."""
+    return bool(frames[0]) and frames[0] != frames[1]
+
+
 def adapt_network(
     folder: Path,
     data: TrainingSet,
@@ -143,8 +156,9 @@ def adapt_network(
 ) -> tuple[Network, LoadReport]:
     """The backbone of some weights with new heads for the tasks, ready for a training set.
 
-    Features that the weights have not seen get zero embeddings; rows: the events from which they are
-    normalised. Raises BadWeights for an unexplained feature.
+    Features that the weights have not seen get zero embeddings; rows: the events from which they are normalised. In
+    another frame than that of the weights so are the numbers that both know: GeV and angles to a jet's axis say nothing
+    of how MeV deposits are spread. Raises BadWeights for an unexplained feature.
     """
     config, backbone = load_backbone(folder)
     particle = backbone.particle.match(data.particle_names[2:], allowed)
@@ -152,10 +166,16 @@ def adapt_network(
     new = _norms(data, rows, particle.new, column.new)
     backbone.particle.add(new[0])
     backbone.column.add(new[1])
+    frames = frames_of(config, data)
+    again = (_numbers(data, particle.matched), _numbers(data, column.matched)) if differ(frames) else ((), ())
+    norms = _norms(data, rows, *again)
+    backbone.particle.renormalise(norms[0])
+    backbone.column.renormalise(norms[1])
     with _seeded(generator):
         network = _assembled(config.size, backbone, tasks, data, rows, max_particles)
-    frames = (str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame)
-    return network, LoadReport(particle, column, tuple(network.heads), f"{folder} ({config.size})", frames)
+    heads = tuple(t.key for t in network.tasks if not t.spec.kept)
+    report = LoadReport(particle, column, heads, f"{folder} ({config.size})", frames, (*again[0], *again[1]))
+    return network, report
 
 
 def make_tasks(specs: Sequence[TaskSpec], schema: Schema, backbone: Backbone) -> list[Task]:
@@ -282,6 +302,12 @@ def _norms(
         {n: fit_norm(n, particles_BPF[..., data.particle_names.index(n)][mask_BP]) for n in particle},
         {n: fit_norm(n, columns_BG[:, data.column_names.index(n)]) for n in column},
     )
+
+
+def _numbers(data: TrainingSet, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the features that measure something; a flag or a charge means the same everywhere."""
+    no_numbers = {f.name for f in (*data.schema.features, *data.schema.columns) if f.kind != "number"}
+    return tuple(n for n in names if n not in no_numbers)
 
 
 def _kind(spec: TaskSpec) -> TaskKind:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from cloudchamber.recipe import Optimisation
 from cloudchamber.train.network import Network
 
+# A new feature's embedding starts at zero, others at order 1: Adam moves every number by the rate, so it needs a higher one.
+_NEW_FEATURE = 10.0
+
 
 def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: float) -> torch.optim.AdamW:
     """AdamW with the backbone's rate scaled by `backbone_factor` and `layer_decay`; vectors and scalars do not decay."""
@@ -37,6 +40,8 @@ def _factor(name: str, network: Network, optimisation: Optimisation) -> float:
     """What scales the rate of a parameter: 1 for heads; the last block is one layer below them, the inputs the most."""
     if not name.startswith("backbone."):
         return 1.0
+    if name.endswith(".added_weight"):
+        return _NEW_FEATURE
     layers = network.backbone.size.layers
     _, part, number, *_ = f"{name}..".split(".")
     depth = layers if part == "norm" else int(number) if part == "blocks" else -1

@@ -31,8 +31,8 @@ from cloudchamber.train.events import read_events
 from cloudchamber.train.network import Network, load
 from cloudchamber.train.rows import partners
 
-_MAX_TOKENS = 4096
-_CALIBRATION = 20_000  # validation events whose scores are kept: a coverage of 90 % is then known to 0.2 %
+SCORES, VALIDATION = "scores.parquet", "validation.parquet"  # of a run: test events, and those to calibrate with
+MAX_TOKENS = 4096  # per batch where nothing is trained
 
 
 def predicting_task(network: Network, key: str | None = None) -> Task:
@@ -85,9 +85,9 @@ def unseen(run: Path, paths: Sequence[Path], table: ScoreTable) -> ScoreTable:
     if not (run / "run.json").is_file():
         return table
     parents = {p["sha256"] for p in Run.open(run).info["parents"]}
-    own = ScoreTable.read(run / "scores.parquet").event_id if (run / "scores.parquet").is_file() else np.empty(0, np.uint64)
+    own = ScoreTable.read(run / SCORES).event_id if (run / SCORES).is_file() else np.empty(0, np.uint64)
     same = bool(parents & {file_hash(p) for p in paths}) or bool(np.isin(table.event_id, own).any())
-    return table.of_fold(SPLITS.index("test")) if same else table
+    return table.where(table.fold == SPLITS.index("test")) if same else table
 
 
 def members_of(run: Path) -> tuple[Path, ...]:
@@ -104,26 +104,12 @@ def checked_device(name: str) -> str:
     raise BadInput(f"device {name!r} cannot be used here; expected 'cpu'" + (", 'cuda'" if torch.cuda.is_available() else ""))
 
 
-def write_validation(run: Path, network: Network, data: TrainingSet, val: NDArray[np.int64], task: Task, sha256: str) -> None:
-    """Write validation.parquet: scores of a task, of events that they can be calibrated with."""
-    chosen = data.sample(val, _CALIBRATION)
-    known = score_table(network, data, chosen, task, run=run.name, sha256=sha256, fold="val", embed=True).known()
-    if len(known):
-        known.write(run / "validation.parquet")
-
-
 def scores(
     network: Network, data: TrainingSet, rows: NDArray[np.int64], task: Task, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """(N, C) scores of the events `rows`, in their order."""
-
-    def read(encoded: Encoded) -> Tensor:
-        predicted = task.predict(encoded)
-        assert predicted is not None
-        return predicted
-
     network.to(device)
-    return _collect(network.backbone, data, rows, read, device)
+    return _collect(network.backbone, data, rows, task.predict, device)
 
 
 def embeddings(backbone: Backbone, data: TrainingSet, rows: NDArray[np.int64], device: str = "cpu") -> NDArray[np.float32]:
@@ -149,7 +135,13 @@ def score_table(
     """
     label = task.label
     assert label is not None
-    table = scores(network, data, rows, task, device)
+
+    def read(encoded: Encoded) -> Tensor:
+        return torch.cat([task.predict(encoded), encoded.pooled_BE], dim=1) if embed else task.predict(encoded)
+
+    network.to(device)
+    found = _collect(network.backbone, data, rows, read, device)
+    table, embedding = np.split(found, [-network.backbone.out_width], axis=1) if embed else (found, None)
     ids = data[rows].ids
     quantiles = task.quantiles(table) if isinstance(task, Regress) else None
     levels = task.options.levels if isinstance(task, Regress) and quantiles is not None else ()
@@ -161,7 +153,7 @@ def score_table(
         scores_NC=table if label.classes else table[:, :1],
         fold=split_of(ids) if fold is None else np.full(len(rows), SPLITS.index(fold), dtype=np.int8),
         weight=data[rows].weights,
-        embedding_NE=embeddings(network.backbone, data, rows, device) if embed else None,
+        embedding_NE=embedding,
         levels=levels,
         quantiles_NQ=quantiles,
         spread_NC=table[:, 1:] if isinstance(task, Regress) and task.options.loss == "gaussian" else None,
@@ -185,7 +177,7 @@ def segmented(network: Network, cloud: Cloud, device: str = "cpu") -> Cloud:
     network.eval().to(checked_device(device))
     found = np.empty((int(kept.counts.sum()), len(names)), dtype=np.float32)
     first = np.cumsum(kept.counts) - kept.counts
-    for batch in micro_batches(data, np.arange(len(data)), _MAX_TOKENS):
+    for batch in micro_batches(data, np.arange(len(data)), MAX_TOKENS):
         scores_BPC = task.predict_particles(network(Inputs.of(batch, device))).float().cpu().numpy()
         found[(first[batch.index_B][:, None] + np.arange(batch.mask_BP.shape[1]))[batch.mask_BP]] = scores_BPC[batch.mask_BP]
     features = (*kept.schema.features, *(Feature(name=n, description="probability") for n in names))
@@ -203,7 +195,7 @@ def quality(
     """
     network.eval().to(device)
     found: dict[str, dict[str, list[NDArray[Any]]]] = {}
-    for batch in micro_batches(data, data.sample(rows, events), _MAX_TOKENS, partners(data, (rows,), network)):
+    for batch in micro_batches(data, data.sample(rows, events), MAX_TOKENS, partners(data, (rows,), network)):
         inputs = Inputs.of(batch, device)
         encoded = network(inputs)
         for task in network.tasks:
@@ -224,8 +216,12 @@ def _truth(data: TrainingSet, rows: NDArray[np.int64], label: Label) -> NDArray[
     values = data[rows].target(label.name)
     if not label.classes:
         return values
-    own = data.schema.label(label.name).classes
-    index = np.array([label.classes.index(c) if c in label.classes else -1 for c in own] + [-1])
+    return in_classes(values, data.schema.label(label.name).classes, label.classes)
+
+
+def in_classes(values: NDArray[Any], own: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) indices into `classes` of events whose `values` are indices into `own`; -1 for one unknown to either."""
+    index = np.array([classes.index(c) if c in classes else -1 for c in own] + [-1])
     return np.asarray(index[values])
 
 
@@ -236,7 +232,7 @@ def _collect(
     backbone.eval().to(device)
     parts, order = [], []
     position = {int(row): i for i, row in enumerate(rows)}
-    for batch in micro_batches(data, rows, _MAX_TOKENS):
+    for batch in micro_batches(data, rows, MAX_TOKENS):
         parts.append(read(backbone(Inputs.of(batch, device))).float().cpu().numpy())
         order.append([position[int(i)] for i in batch.index_B])
     stacked = np.concatenate(parts)

@@ -59,6 +59,8 @@ def weights_folder(name: str | Path) -> Path:
         )
     if found:
         return found[0]
+    if members := sorted(Path(name).glob("seed*/model")):
+        raise BadWeights(f"{name}: is an ensemble; name one of its members, such as {members[0].parent}")
     known = shipped_names()
     hint = f" Size {name!r} is defined, but no weights of it are shipped." if str(name) in SIZES else ""
     raise BadWeights(

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
+from cloudchamber.data.check import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from cloudchamber.data.containers.text import EventListing, announced, code
 from cloudchamber.errors import BadFile
 
@@ -52,7 +53,7 @@ class Lhe(EventListing):
             fields = line.split()  # IDUP ISTUP MOTHUP(2) ICOLUP(2) PUP(5) VTIMUP SPINUP
             if len(fields) != 13:
                 raise ValueError(f"a particle has {len(fields)} numbers, expected 13")
-            if float(fields[9]) < float(fields[10]) * (1 - 1e-3) - 1e-3:  # GeV, the tolerance of every energy here
+            if float(fields[9]) < float(fields[10]) * (1 - RELATIVE_TOLERANCE) - ABSOLUTE_TOLERANCE:
                 raise ValueError(f"a particle has an energy of {float(fields[9])} and a mass of {float(fields[10])} GeV")
             particles.append([code(fields[0]), code(fields[1]), *map(float, fields[6:11])])
         announced(head[0], len(particles), "particles")

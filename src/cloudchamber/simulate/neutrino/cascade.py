@@ -28,7 +28,7 @@ _FORMATION = 0.342  # fm/c (SKAT, as in GENIE, arXiv:1510.05494): DIS hadrons mo
 _AT_REST = np.array([kin.CARBON, 0.0, 0.0, 0.0])
 # Absorption: on nucleons over that on deuterons, and by how much a bound pair's is shifted [GeV]. Both chosen (see above).
 _PAIRS, _PAIR_SHIFT = 3.2, 0.025
-_LIKE = 0.1  # share of absorptions on nn by pi+ (pp by pi-); ours, after 3He data (unverified)
+_LIKE = 0.1  # share of absorptions on nn by pi+ (pp by pi-); ours, after 3He data (not checked against a second source)
 _NUCLEUS = 1_000_000_000
 
 
@@ -70,7 +70,7 @@ def scatter(pdg: int, momentum: float, n: int, rng: np.random.Generator) -> Scat
     angle, b = 2 * np.pi * rng.random(n), EDGE * np.sqrt(rng.random(n))
     at = np.stack([b * np.cos(angle), b * np.sin(angle), -np.sqrt(EDGE**2 - b**2)], axis=1)
     codes = np.full(n, pdg)
-    p4 = np.tile([np.hypot(momentum, two.masses(codes[:1])[0]), 0.0, 0.0, momentum], (n, 1))
+    p4 = np.tile([np.hypot(momentum, kin.mass_of(codes[:1])[0]), 0.0, 0.0, momentum], (n, 1))
     charge, baryon = charge_and_baryon(codes)
     final, interacted = _transport(_Moving(np.arange(n), codes, p4, at, np.zeros(n)), np.tile([6, 12], (n, 1)), rng)
     initial = np.column_stack([6 + charge, 12 + baryon])
@@ -141,7 +141,7 @@ def _step(moving: _Moving, left_N2: Array, interacted_N: Array, rng: np.random.G
     sqrt_s = np.sqrt(kin.square(moving.p4_T4[ready] + kin.on_shell(kin.NUCLEON, target[:, 1:])))
     left = left_N2[moving.event[ready]]
     there = np.stack([left[:, 0], left[:, 1] - left[:, 0]], axis=1) * (rho / 12)[:, None]  # protons and neutrons per fm3
-    kinetic = moving.p4_T4[ready, 0] - two.masses(moving.pdg[ready])
+    kinetic = moving.p4_T4[ready, 0] - kin.mass_of(moving.pdg[ready])
     pairs = _PAIRS * pion * two.deuteron_absorption(kinetic - _PAIR_SHIFT) * rho * (left[:, 1] / 12) ** 2
     rates = np.column_stack([(two.cross_sections(moving.pdg[ready], sqrt_s) * there[:, :, None]).reshape(-1, 6), pairs])
     cumulative = rates.cumsum(axis=1)
@@ -184,7 +184,7 @@ def _products(
     pair = np.where(rng.random(n) < _LIKE, 1 - charge, 1)  # charge of the absorbing pair: np, or nn for pi+, pp for pi-
     pdg[absorbed, :2] = two.NEUTRON + 100 * np.stack([pair + charge > 0, pair + charge > 1], axis=1)[absorbed]
     total = total_H4 + absorbed[:, None] * _bound(fermi_H, rng)
-    sqrt_s, mass = np.sqrt(np.maximum(kin.square(total), 1e-6)), two.masses(pdg)
+    sqrt_s, mass = np.sqrt(np.maximum(kin.square(total), 1e-6)), kin.mass_of(pdg)
     closed = sqrt_s <= mass.sum(axis=1)
     cos = two.cos_theta(pion, sqrt_s, kin.momentum(sqrt_s, mass[:, 0], mass[:, 1]), rng)
     cos = np.where(absorbed, rng.uniform(-1, 1, n), cos)

@@ -1,7 +1,7 @@
 """Energy that particles leave in the planes of a scintillator tracker: tracks, showers, debris of collisions, neutrons.
 
 Parametric: particles go straight, lose energy by range tables and collide at most once; what comes of a collision is a few
-deposits near it; showers are points along their axis.
+deposits near it; showers are points along their axis. Widths and shares that stand in the code have no source but this model.
 """
 
 # N event, T particle or deposit
@@ -30,16 +30,12 @@ SHAPE = np.array([[np.cos(a), np.sin(a)] for a in (0, np.pi / 3, -np.pi / 3)])  
 
 @dataclass(frozen=True)
 class Deposits:
-    """Energy in places. energy: (T,) lost there [GeV], passive material included. at_T4: x, y, z, t. source: one of the codes.
-
-    owner: row of the particle that it comes from, -1 for none.
-    """
+    """Energy in places. energy: (T,) lost there [GeV], passive material included. at_T4: x, y, z, t. source: a code."""
 
     event: Array
     energy: Array
     at_T4: Array
     source: Array
-    owner: Array
 
     def only(self, keep: Array) -> Deposits:
         """Those of a mask or an array of positions."""
@@ -55,7 +51,6 @@ def joined(parts: Sequence[Deposits]) -> Deposits:
 class Lines:
     """Particles on straight lines from their event's vertex. slope: dz per mm of way; steep ones stay in a plane or two."""
 
-    rows: Array
     event: Array
     pdg: Array
     p4_T4: Array
@@ -73,7 +68,7 @@ class Lines:
         unit = p4[:, 1:] / np.maximum(p, 1e-9)[:, None]
         slope = np.where(unit[:, 2] < 0, -1.0, 1.0) * np.maximum(np.abs(unit[:, 2]), 0.05)
         kinetic = p4[:, 0] - np.sqrt(np.maximum(p4[:, 0] ** 2 - p**2, 0.0))
-        return cls(rows, true.event[rows], true.pdg[rows], p4, vertex_N4[true.event[rows]], unit, slope, kinetic)
+        return cls(true.event[rows], true.pdg[rows], p4, vertex_N4[true.event[rows]], unit, slope, kinetic)
 
     def at(self, way: Array, row: Array) -> NDArray[np.float64]:
         """(R, 4) places after a way [mm] on lines `row`; the time is that of light."""
@@ -116,7 +111,7 @@ def tracks(lines: Lines, card: TrackerCard, rng: np.random.Generator) -> tuple[D
     at = lines.at(np.abs(planes.z[k] - lines.start_T4[row, 2]) / np.abs(lines.slope[row]), row)
     at[:, 2] = planes.z[k]
     light = loss * (1 + card.birks * card.mip_density) / (1 + card.birks * dedx)
-    found = Deposits(lines.event[row], light, at, np.where(muon[row], MUON, TRACK), lines.rows[row])
+    found = Deposits(lines.event[row], light, at, np.where(muon[row], MUON, TRACK))
     stop = np.interp(np.clip(depth + path * lines.slope, *planes.depth[[0, -1]]), planes.depth, planes.edge)
     end = lines.at(np.abs(stop - lines.start_T4[:, 2]) / np.abs(lines.slope), np.arange(len(mass)))
     left = np.where(whole > path, energy_of(whole - path, mass), 0.0)
@@ -133,7 +128,7 @@ def debris(lines: Lines, ends: Ends, card: TrackerCard, rng: np.random.Generator
 
 def neutrals(lines: Lines, card: TrackerCard, rng: np.random.Generator) -> Deposits:
     """Neutral hadrons: the first two places where they give energy to protons, delayed by their speed."""
-    rows, parts = np.arange(len(lines.rows)), []
+    rows, parts = np.arange(len(lines.event)), []
     way, left = np.zeros(len(rows)), lines.kinetic
     slowness = lines.p4_T4[:, 0] / np.maximum(np.linalg.norm(lines.p4_T4[:, 1:], axis=1), 1e-3) - 1
     for _ in range(2):
@@ -159,7 +154,7 @@ def showers(lines: Lines, card: TrackerCard, rng: np.random.Generator) -> Deposi
     at += rng.normal(0, 15.0, (len(row), 4)) * [1, 1, 0, 0]
     at[:, 2] = z
     energy = (lines.p4_T4[:, 0] / number)[row] * rng.gamma(4.0, 0.25, len(row))
-    return Deposits(lines.event[row], energy, at, np.full(len(row), SHOWER), lines.rows[row])
+    return Deposits(lines.event[row], energy, at, np.full(len(row), SHOWER))
 
 
 def overlay(vertex_N4: Array, card: TrackerCard, rng: np.random.Generator) -> Deposits:
@@ -168,7 +163,7 @@ def overlay(vertex_N4: Array, card: TrackerCard, rng: np.random.Generator) -> De
     n, edge = len(event), card.planes.edge
     place = np.column_stack([rng.uniform(-0.8, 0.8, (n, 2)) * card.apothem, rng.uniform(edge[0], edge[-1], n)])
     at = np.column_stack([place, vertex_N4[event, 3] + rng.uniform(*card.window, n)])
-    return Deposits(event, card.overlay_energy * rng.exponential(size=n), at, np.full(n, OVERLAY), np.full(n, -1))
+    return Deposits(event, card.overlay_energy * rng.exponential(size=n), at, np.full(n, OVERLAY))
 
 
 def fuzz(found: Deposits, card: TrackerCard, rng: np.random.Generator) -> Deposits:
@@ -197,7 +192,7 @@ def clusters(deposits: Deposits, card: TrackerCard, rng: np.random.Generator) ->
     inside_z = (plane >= 0) & (plane < len(planes.z))
     beyond = (np.abs(place[:, :2] @ SHAPE.T) > card.apothem).any(axis=1)
     kept = np.flatnonzero(inside_z & ~beyond)
-    angle = np.array([0.0, *VIEW_AXES.values()])[planes.view[plane[kept]]]
+    angle = VIEW_AXES[planes.view[plane[kept]]]
     position = place[kept, 0] * np.cos(angle) + place[kept, 1] * np.sin(angle)
     strips = np.floor(position / card.neighbours).astype(np.int64) + 128
     key = ((deposits.event[kept] * len(planes.z) + plane[kept]) * 2 + (deposits.source[kept] == MUON)) * 256 + strips
@@ -225,7 +220,7 @@ def _spread(
     reach = card.rest_reach * rng.exponential(size=len(row)) * (source == DEBRIS)
     way = reach[:, None] * (lines.unit_T3[rows[row]] + rng.normal(0, 0.5, (len(row), 3)))
     at = at_T4[row] + np.column_stack([way, reach / LIGHT])
-    return Deposits(lines.event[rows[row]], energy[row] * share, at, np.full(len(row), source), lines.rows[rows[row]])
+    return Deposits(lines.event[rows[row]], energy[row] * share, at, np.full(len(row), source))
 
 
 def _to_side(lines: Lines, card: TrackerCard) -> NDArray[np.float64]:

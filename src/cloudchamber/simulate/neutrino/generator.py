@@ -26,7 +26,7 @@ CITATIONS = {
     "D. Rein, L. Sehgal, resonances": "doi:10.1016/0003-4916(81)90242-6",
     "P. Rodrigues, C. Wilkinson, K. McFarland, resonances and background on deuterium": "arXiv:1601.01888",
     "A. Bodek, U. K. Yang, structure functions": "arXiv:2108.09240",
-    "M. Glueck, E. Reya, A. Vogt, parton densities": "doi:10.1007/BF01574161",
+    "M. Glueck, E. Reya, A. Vogt, parton densities": "doi:10.1007/BF01624586",
     "C. Berger, L. Sehgal, coherent pions": "arXiv:0812.2653",
     "T. Yang et al., AGKY, multiplicities": "arXiv:0904.4043",
     "Pythia 8.3, strings": "arXiv:2203.11601",

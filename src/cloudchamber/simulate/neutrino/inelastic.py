@@ -1,7 +1,7 @@
 """Scattering on quarks: leading-order parton densities continued to low Q^2, as structure functions of the nucleon."""
 
 # A. Bodek and U. K. Yang, arXiv:2108.09240: scaling variable, K factors of vector and axial parts, H of x F3. They were fitted
-# with GRV98; here they go with GRV94 (doi:10.1007/BF01574161), the set of this family that Pythia carries. Left out: their
+# with GRV98; here they go with GRV94 (doi:10.1007/BF01624586), the set of this family that Pythia carries. Left out: their
 # factors for d/u at high x and for low W, and the nuclear modification of quarks (EMC effect, shadowing).
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
 
     The axial part beyond the vector part, which does not vanish at Q^2 = 0, is longitudinal: it adds to F2, not to F1.
     """
-    nu = (w**2 - kin.NUCLEON**2 + q2) / (2 * kin.NUCLEON)
+    nu, _ = kin.boson(w, q2)
     x = q2 / (2 * kin.NUCLEON * nu)
     light, heavy = tabulate(_xi(x, q2, 0.0), q2), tabulate(_xi(x, q2, _CHARM_MASS), q2)
     vector, axial = _factors(q2)
@@ -70,14 +70,8 @@ def structure(w: Array, q2: Array, *, nucleon: int, anti: bool, charged: bool) -
         found.append(np.stack([_pairs(parts[0], nucleon, anti, charged) + charm, charm]))
     (total_v, charm_v), (total_a, charm_a), (total_va, _) = found
     f2, xf3 = SCALE * (total_v[0] + total_a[0]), SCALE * 2 * total_va[1] * np.polyval(_H[::-1], x)
-    f1 = (
-        SCALE
-        * 2
-        * total_v[0]
-        * (1 + 4 * kin.NUCLEON**2 * x**2 / np.maximum(q2, 1e-9))
-        / (1 + longitudinal(x, q2))
-        / (2 * x + 1e-12)
-    )
+    mass_term = 1 + 4 * kin.NUCLEON**2 * x**2 / np.maximum(q2, 1e-9)
+    f1 = SCALE * 2 * total_v[0] * mass_term / (1 + longitudinal(x, q2)) / (2 * x + 1e-12)
     share = SCALE * (charm_v[0] + charm_a[0]) / np.maximum(f2, 1e-12)
     return np.where(q2 > 0, np.stack([f1, f2, xf3 / (x + 1e-12)]), 0.0), share
 
@@ -89,7 +83,7 @@ def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool,
     hep-ph/0208187, eq. 2 and 6), but with Q^2 + m_pi^2 for Q^2, as the pion pole makes it in forward direction (PCAC with a
     massive lepton: C. Berger, L. Sehgal, arXiv:0709.4378).
     """
-    nu = (w**2 - kin.NUCLEON**2 + q2) / (2 * kin.NUCLEON)
+    nu, _ = kin.boson(w, q2)
     x, y, m2 = q2 / (2 * kin.NUCLEON * nu), nu / energy, np.where(charged, kin.MUON**2, 0.0)
     f1, f2, f3 = f_3
     inner = (y**2 * x + m2 * y / (2 * energy * kin.NUCLEON)) * f1
@@ -103,7 +97,10 @@ def cross_section(energy: Array, w: Array, q2: Array, f_3: Array, *, anti: bool,
 
 
 def longitudinal(x: Array, q2: Array) -> Array:
-    """sigma_L / sigma_T: R1990 of L. Whitlow et al., doi:10.1016/0370-2693(90)91176-C; below 0.35 GeV^2 as Bodek and Yang."""
+    """sigma_L / sigma_T: R1990 of L. Whitlow et al., doi:10.1016/0370-2693(90)91176-C; below 0.35 GeV^2 as Bodek and Yang.
+
+    The same numbers as in GENIE, PhysUtils.cxx, RWhitlow.
+    """
     scale = np.maximum(q2, 0.35)
     theta = 1 + 12 * scale / (scale + 1) * 0.125**2 / (0.125**2 + x**2)
     ratio = 0.0635 * theta / np.log(scale / 0.04) + 0.5747 / scale - 0.3534 / (scale**2 + 0.3**2)

@@ -41,11 +41,6 @@ class Flux:
         contents = self.values * np.maximum(np.diff(self.edges), 1e-9)
         return np.asarray(contents / contents.sum())
 
-    @property
-    def mean(self) -> float:
-        """Mean energy [GeV]."""
-        return float((self.contents_B * (self.edges[1:] + self.edges[:-1]) / 2).sum())
-
 
 def single_energy(energy: float, pdg: int = 14) -> Flux:
     """Neutrinos of one energy [GeV]."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.run import atomic
+from cloudchamber.simulate.neutrino.kinematics import CARBON
 
 # GENIE's numbers of the interaction types, as in MINERvA's mc_intType and in gst.
 QE, RES, DIS, COH, MEC = 1, 2, 3, 4, 8
@@ -107,7 +108,7 @@ def _run_lines(interactions: Interactions) -> Iterator[str]:
     numbers = {number + 50 * nc: (kind, nc) for kind, number in PROCESSES.items() for nc in (0, 1)}
     statuses = {_FINAL: "final", _BEAM: "beam", _TARGET: "target nucleus", _STRUCK: "struck nucleon or pair"}
     attributes = {
-        **dict(zip(("Version.Major", "Version.Minor", "Version.Patch"), (1, 0, 0), strict=True)),
+        **{f"Version.{part}": number for part, number in (("Major", 1), ("Minor", 0), ("Patch", 0))},
         "Conventions": "G.C.2 E.C.1",
         "Units.CrossSection.Unit": "cm2",
         "Units.CrossSection.TargetScale": "PerNucleon",
@@ -131,7 +132,7 @@ def _run_lines(interactions: Interactions) -> Iterator[str]:
 
 
 def _event_lines(row: int, events: Interactions, particles: Particles, own: slice) -> Iterator[str]:
-    carbon = np.array([11.1748642, 0.0, 0.0, 0.0])  # GeV, the nucleus: AME2020
+    carbon = np.array([CARBON, 0.0, 0.0, 0.0])
     struck, whole = events.nucleon_N4[row], int(events.nucleon[row]) == 0
     incoming = [(int(events.neutrino_pdg[row]), events.neutrino_N4[row], _BEAM)]
     outgoing = [(int(events.lepton_pdg[row]), events.lepton_N4[row], _FINAL)]

@@ -16,18 +16,18 @@ NUCLEON = 0.93891875  # mean of proton and neutron; one mass in every cross-sect
 PROTON, NEUTRON = 0.9382720894, 0.9395654205
 MUON = 0.1056583755
 PION, PION0 = 0.13957039, 0.1349768
-CARBON = 11.1748642  # the nucleus
-MASSES = {2212: PROTON, 2112: NEUTRON, 211: PION, -211: PION, 111: PION0, 221: 0.547862, 22: 0.0, 1000060120: CARBON}
+CARBON = 11.1748642  # the nucleus: AME2020, doi:10.1088/1674-1137/abddaf
+MASSES = {2212: PROTON, 2112: NEUTRON, 211: PION, -211: PION, 111: PION0, 221: 0.547862, 22: 0.0, 1000060120: CARBON, 0: 0.0}
 FERMI = 1.1663788e-5  # GeV^-2
 W_MASS, Z_MASS = 80.3692, 91.1880
-SIN2_WEAK = 0.23122  # MS-bar at the Z
+SIN2_WEAK = 0.23129  # MS-bar at the Z
 V_UD, V_US, V_CD, V_CS = 0.97367, 0.22431, 0.221, 0.975
 CM2 = 0.3893793721e-27  # (hbar c)^2 in GeV^2 cm^2
 CHAINS = 32
 
 
 def mass_of(pdg: NDArray[np.int64]) -> Array:
-    """Mass [GeV] of each code of MASSES; KeyError for any other."""
+    """Mass [GeV] of each code of MASSES, 0 for code 0; KeyError for any other."""
     codes, inverse = np.unique(pdg, return_inverse=True)
     return np.array([MASSES[int(c)] for c in codes])[inverse].reshape(pdg.shape)
 
@@ -37,6 +37,12 @@ def square(p4: Array) -> Array:
     p4 = np.asarray(p4)
     squared: Array = p4[..., 0] ** 2 - (p4[..., 1:] ** 2).sum(axis=-1)
     return squared
+
+
+def boson(w: Array, q2: Array) -> tuple[Array, Array]:
+    """Energy and momentum [GeV] of the boson that makes a nucleon at rest a system of mass w at Q^2."""
+    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
+    return nu, np.sqrt(nu**2 + q2)
 
 
 def boost(p4: Array, frame: Array) -> Array:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cloudchamber.run import atomic
 from cloudchamber.simulate.neutrino.cascade import cascade
 from cloudchamber.simulate.neutrino.interactions import Interactions, Particles
-from cloudchamber.simulate.neutrino.kinematics import NUCLEON
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON, square
 from cloudchamber.simulate.neutrino.tracker import Response, respond, to_detector
 from cloudchamber.simulate.neutrino.tracker_card import MINERVA, TrackerCard
 
@@ -128,7 +128,7 @@ def _truth(interactions: Interactions, final: Particles, card: TrackerCard) -> B
     pdg = np.concatenate([interactions.lepton_pdg, final.pdg])[order]
     p4 = _fours(to_detector(np.concatenate([interactions.lepton_N4, final.p4_T4])[order], card))
     q = interactions.neutrino_N4 - interactions.lepton_N4
-    q2 = (q[:, 1:] ** 2).sum(axis=1) - q[:, 0] ** 2
+    q2 = -square(q)
     w2 = NUCLEON**2 + 2 * NUCLEON * q[:, 0] - q2
     return {
         "mc_incoming": interactions.neutrino_pdg.astype(np.int32),

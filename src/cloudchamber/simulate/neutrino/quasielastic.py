@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cloudchamber.simulate.neutrino.kinematics import CM2, FERMI, NUCLEON, PION, SIN2_WEAK, V_UD, W_MASS, Z_MASS, Array
+from cloudchamber.simulate.neutrino.kinematics import CM2, FERMI, NUCLEON, PION, SIN2_WEAK, V_UD, W_MASS, Z_MASS, Array, boson
 
 AXIAL_COUPLING = -1.2754  # PDG 2024
 AXIAL_MASS = 1.014  # GeV; deuterium, A. Bodek, S. Avvakumov, R. Bradford, H. Budd, arXiv:0708.1946
@@ -73,7 +73,7 @@ def pair_structure(w: Array, q2: Array) -> Array:
     tau = q2 / (4 * NUCLEON**2)
     magnetic, excess = f1 + f2, ENHANCEMENT_A * q2 * np.exp(-q2 / ENHANCEMENT_B)
     shape = np.exp(-0.5 * ((w - PAIR_W) / PAIR_W_WIDTH) ** 2) / (PAIR_W_WIDTH * np.sqrt(2 * np.pi)) * NUCLEON / w
-    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
+    nu, _ = boson(w, q2)
     transverse = tau * magnetic**2 * excess
     interference = -fa * magnetic * (np.sqrt(1 + excess) - 1)
     # As a peak of width 0 in W these are the quasielastic structure functions, with the magnetic form factor times R_T^0.5.

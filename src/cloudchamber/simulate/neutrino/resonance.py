@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.simulate.neutrino import inelastic
-from cloudchamber.simulate.neutrino.kinematics import NUCLEON, PION, SIN2_WEAK, V_UD, Array, momentum
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON, PION, SIN2_WEAK, V_UD, Array, boson, momentum
 
 W_CUT = 1.7  # GeV; above it the deep inelastic cross-section stands alone, as in GENIE (config/CommonParam.xml)
 VECTOR_MASS = 0.84  # GeV, Rein and Sehgal
@@ -80,8 +80,7 @@ def helicities(w: Array, q2: Array, *, charged: bool) -> Array:
 
 def structure(strengths: Array, w: Array, q2: Array, *, charged: bool) -> Array:
     """(3, R, ...) F1, F2, F3 of (R, 5, ...) strengths. From dsigma of Rein and Sehgal, eq. 2.12, for a massless lepton."""
-    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
-    q3 = np.sqrt(nu**2 + q2)
+    nu, q3 = boson(w, q2)
     left, right = (strengths[:, i] + strengths[:, i + 1] for i in (0, 2))
     # The factors q^2/Q^2 of the scalar part and Q^2/q^2 of all are multiplied out: finite at Q^2 = 0.
     f1 = w * (left + right) / 4
@@ -107,8 +106,7 @@ def choose(
     f = structure(strengths, w, q2, charged=charged)
     share = np.cumsum(factor_RN * inelastic.cross_section(energy, w, q2, f, anti=anti, charged=charged), axis=0)
     which = np.minimum((rng.random(len(w)) * share[-1] > share).sum(axis=0), len(share) - 1)
-    nu = (w**2 - NUCLEON**2 + q2) / (2 * NUCLEON)
-    q3 = np.sqrt(nu**2 + q2)
+    nu, q3 = boson(w, q2)
     u, v = ((2 * energy - nu + sign * q3) / (2 * energy) for sign in ((-1, 1) if anti else (1, -1)))
     half_l, three_l, half_r, three_r, scalar = np.take_along_axis(strengths, which[None, None, :], axis=0)[0]
     three = u**2 * three_l + v**2 * three_r
@@ -133,8 +131,7 @@ def _line(r: Resonance, w: Array) -> Array:
 def _strengths(r: Resonance, w: Array, q2: Array, vector: float) -> Array:
     """(5, ...) |f|^2 for left 1/2, left 3/2, right 1/2, right 3/2, scalar of one resonance."""
     m, n = NUCLEON, r.band
-    nu = (w**2 - m**2 + q2) / (2 * m)
-    q3 = np.sqrt(nu**2 + q2)
+    _, q3 = boson(w, q2)
     form = (1 + q2 / (4 * m**2)) ** (0.5 - n)
     gv, ga = vector * form * (1 + q2 / VECTOR_MASS**2) ** -2, form * (1 + q2 / AXIAL_MASS**2) ** -2
     d = (w + m) ** 2 + q2

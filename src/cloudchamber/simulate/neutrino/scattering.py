@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.simulate.neutrino.kinematics import MASSES, NUCLEON, PION
+from cloudchamber.simulate.neutrino.kinematics import NUCLEON, PION
 
 Array = NDArray[Any]
 
-PROTON, NEUTRON, PIZERO, PIPLUS = _CODES = 2212, 2112, 111, 211
+PROTON, NEUTRON, PIZERO, PIPLUS = 2212, 2112, 111, 211
 _MB = 0.1  # fm2
 
 # Total cross-sections of pi+ p and pi- p [mb] at sqrt(s) [GeV]: measured, as compiled in Geant4's G4XpipNTotal, G4XpimNTotal.
@@ -27,10 +27,10 @@ _SHARE_T = (0.10, 0.18, 0.24, 0.32, 0.42, 0.56, 0.75, 1.0, 1.3, 1.8, 2.4, 3.2, 4
 _PLUS_ELASTIC = (1, 1, 1, 0.997, 0.971, 0.814, 0.435, 0.471, 0.462, 0.363, 0.309, 0.269, 0.249, 0.229, 0.208, 0.193)
 _MINUS_ELASTIC = (0.29, 0.334, 0.346, 0.415, 0.403, 0.491, 0.371, 0.501, 0.357, 0.306, 0.255, 0.228, 0.198, 0.189, 0.177, 0.17)
 _MINUS_EXCHANGE = (0.71, 0.666, 0.651, 0.533, 0.404, 0.21, 0.127, 0.097, 0.062, 0.029, 0.015, 0.008, 0.005, 0.003, 0.002, 0.002)
-# Nucleon-nucleon total [mb] at kinetic energy [GeV]: PDG compilation, read to 3 % (unverified below 0.4 GeV; above it agrees
-# with Geant4's Bertini table), and the elastic share.
+# Nucleon-nucleon total [mb] at kinetic energy [GeV], and the elastic share: below 0.4 GeV within 8 % of the fits of J. Cugnon
+# et al., NIM B 111 (1996) 215 (as in Geant4, G4INCLCrossSectionsINCL46.cc), above it Geant4's Bertini table.
 _NN_T = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.42, 0.56, 0.75, 1.0, 1.3, 1.8, 2.4, 3.2, 4.2, 7.5)
-_PP = (300, 150, 100, 60, 42, 33, 27, 24, 23.5, 25.5, 34.9, 44.5, 46.9, 44.9, 46, 44, 41.8, 41.2, 40.2)
+_PP = (300, 150, 100, 58, 37, 28, 24, 23.7, 23.5, 25.5, 34.9, 44.5, 46.9, 44.9, 46, 44, 41.8, 41.2, 40.2)
 _NP = (940, 480, 300, 168, 100, 73, 50, 42, 35, 33.5, 36, 38, 39, 39.5, 41, 42.4, 42, 42, 41)
 _NN_ELASTIC = (1, 1, 1, 1, 1, 1, 1, 1, 0.99, 0.96, 0.82, 0.58, 0.495, 0.461, 0.391, 0.357, 0.335, 0.304, 0.251)
 # Three-body charges by total charge, (nucleon, meson or nucleon, pion) and probability: from the same tables near 1 GeV.
@@ -45,11 +45,6 @@ _NUCLEON_STATES = {
     1: (((PROTON, NEUTRON, PIZERO), 0.5), ((PROTON, PROTON, -PIPLUS), 0.25), ((NEUTRON, NEUTRON, PIPLUS), 0.25)),
     0: (((PROTON, NEUTRON, -PIPLUS), 0.82), ((NEUTRON, NEUTRON, PIZERO), 0.18)),
 }
-
-
-def masses(pdg: Array) -> NDArray[np.float64]:
-    """Masses [GeV] of pions and nucleons; 0 for code 0."""
-    return np.select([np.abs(pdg) == code for code in _CODES], [MASSES[code] for code in _CODES], 0.0)
 
 
 def cross_sections(pdg: Array, sqrt_s: Array) -> NDArray[np.float64]:
@@ -102,7 +97,8 @@ def three_body_codes(charge: Array, from_pion: Array, rng: np.random.Generator) 
 def cos_theta(pion: Array, sqrt_s: Array, p_cm: Array, rng: np.random.Generator) -> NDArray[np.float64]:
     """(T,) scattering angle: 1 + 3 cos2 of the Delta below 1.35 GeV, else exp(b t).
 
-    b: 7/GeV2 for pions, J. Cugnon et al. (NIM B 111 (1996) 215) for nucleons, isotropic at low momentum.
+    b: 7/GeV2 for pions (not checked against a second source); for nucleons that of p p, isotropic at low momentum: J. Cugnon
+    et al., as above.
     """
     u = rng.random(len(pion))
     # 1 + 3 c2 integrates to c + c3: the real root of a cubic (Cardano).

@@ -1,6 +1,7 @@
 """A scintillator tracker's reconstruction of neutrino events: muon, prongs, photons, blobs, Michel electrons, recoil.
 
-Efficiencies and resolutions, not hits that are fitted. What is chosen so that published means come out is marked in the card.
+Efficiencies and resolutions, not hits that are fitted. What is chosen so that published means come out is marked in the card;
+widths, delays and shares that stand in the code have no source but this model.
 Left out: vertices in other materials, decays in flight, K0S and hyperons (neutral ones are like neutrons), MINOS itself.
 """
 
@@ -167,7 +168,7 @@ def _prongs(
     mass = np.maximum(charged.p4_T4[t, 0] - charged.kinetic[t], MUON_MASS)
     length = range_of(charged.kinetic[t], mass) - range_of(ends.left[t], mass)
     kinetic = energy_of(length, np.full(len(t), PROTON)) * np.exp(card.proton_resolution * rng.standard_normal(len(t)))
-    s = np.flatnonzero((showers.p4_T4[:, 0] > card.shower_energy) & (rng.random(len(showers.rows)) < card.shower_efficiency))
+    s = np.flatnonzero((showers.p4_T4[:, 0] > card.shower_energy) & (rng.random(len(showers.event)) < card.shower_efficiency))
     shower_energy = _smeared(showers.p4_T4[s, 0], card, rng) + _SHOWER_MASS
     energy = np.concatenate([np.where(called, kinetic + PROTON, 0.0), shower_energy])
     rest = np.concatenate([np.where(called, PROTON, 0.0), np.full(len(s), _SHOWER_MASS)])
@@ -233,7 +234,7 @@ def _blobs(found: Clusters, has_muon: Array, card: TrackerCard, rng: np.random.G
     """Clusters off the tracks, in events with a muon (in the real files a third has none, as many as lack a muon)."""
     d = found.deposits
     off = ~np.isin(d.source, (MUON, TRACK)) & has_muon[d.event] & (rng.random(len(d.event)) < card.blob_share)
-    kept, axis = d.only(off), np.array([0.0, *VIEW_AXES.values()])[card.planes.view[found.plane[off]]]
+    kept, axis = d.only(off), VIEW_AXES[card.planes.view[found.plane[off]]]
     in_3d, u = rng.random(len(axis)) < card.blob_3d, found.position[off]
     line = np.column_stack([u * np.cos(axis), u * np.sin(axis), kept.at_T4[:, 2:]])
     return replace(kept, at_T4=np.where(in_3d[:, None], kept.at_T4, line)), in_3d

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from cloudchamber.simulate.neutrino.kinematics import PROTON
 
 NUCLEAR, TRACKER, ECAL, HCAL = 1, 2, 3, 4  # cluster_subdet
-VIEW_AXES = {1: 0.0, 2: -np.pi / 3, 3: np.pi / 3}  # rad, the axis that X, U and V measure (arXiv:1305.5199, section 2.1)
-# Protons in plastic scintillator: kinetic energy [GeV] and range [g/cm2]; NIST PSTAR for water times 1.02 for CH, above 1 GeV
-# by 2.0 to 2.1 MeV cm2/g (unverified). Other particles by their mass.
-_T = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 20.0, 200.0)
-_R = (0, 0.0025, 0.037, 0.125, 0.434, 0.903, 2.27, 4.68, 7.87, 16.1, 26.5, 52.5, 119.7, 328, 815, 2300, 9500, 95000)
+VIEW_AXES = np.array([np.nan, 0.0, -np.pi / 3, np.pi / 3])  # rad, the axis that X, U, V measure (arXiv:1305.5199, section 2.1)
+# Protons in polystyrene: kinetic energy [GeV] and range [g/cm2], NIST PSTAR; above 10 GeV what muons of 5, 20 and 100 GeV have
+# there, over their mass (PUMAS, github.com/niess/pumas-materials). Other particles by their mass.
+_T = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 44.4, 177.6, 888.0)
+_R: tuple[float, ...] = (0, 0.00244, 0.0366, 0.1245, 0.4324, 0.9001, 2.268, 4.706, 7.87, 16.1, 26.5, 52.55, 119.6, 333, 827.2)
+_R += (2366, 4842, 20350, 74800, 334600)
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class Planes:
 
 @dataclass(frozen=True)
 class TrackerCard:
-    """Lengths in mm, energies in GeV, times in ns. "Tuned": chosen so that published means of real simulated files come out."""
+    """Lengths in mm, energies in GeV, times in ns.
+
+    "Tuned": chosen so that published means of real simulated files come out. "Unverified": not checked against a second source.
+    """
 
     # Geometry: arXiv:1305.5199; z of modules from MINERvA's analysis package (tracker 27-80 in reference tuples).
     regions: tuple[tuple[float, float, int, float, float], ...] = (
-        # z from, z to, subdetector, calorimetric constant (PRD 94 (2016) 112007), radiation lengths of a plane of scintillator
+        # z from, z to, subdetector, calorimetric constant (PRD 94 (2016) 112007; unverified), radiation lengths of a plane
         (4293.0, 5991.29, NUCLEAR, 1.22, 0.048),  # passive targets left out: as if it were tracker
         (5991.29, 8587.9, TRACKER, 1.22, 0.048),
         (8587.9, 9030.0, ECAL, 2.013, 0.40),  # 2 mm of lead
@@ -47,22 +51,22 @@ class TrackerCard:
     )
     pitch: float = 22.4  # of planes (arXiv:1305.5199: two planes a module of 45 mm)
     hcal_pitch: float = 47.0  # one plane a module there
-    areal_density: float = 2.02  # g/cm2 of a scintillator plane (arXiv:1305.5199)
+    areal_density: float = 2.02  # g/cm2 of a scintillator plane (arXiv:1305.5199; unverified)
     density: float = 1.04  # g/cm3 of scintillator
     neighbours: float = 50.0  # width of strips that make one cluster; three strips
     apothem: float = 1070.0  # of the inner detector's hexagon (arXiv:1305.5199)
     fiducial: tuple[float, float, float] = (5991.29, 8408.91, 850.0)  # z from, z to, apothem (MINERvA-101)
     beam_tilt: float = -0.05887  # rad about x (MAT-MINERvA)
     # Light
-    birks: float = 0.0905  # mm/MeV (arXiv:1501.06431, test beam)
+    birks: float = 0.0905  # mm/MeV (arXiv:1501.06431, test beam; unverified)
     mip_density: float = 0.2  # MeV/mm
     light_noise: float = 0.08  # share of a cluster's energy; photo-electrons (unverified)
     threshold: float = 0.001  # of a cluster (arXiv:1305.5199)
     position_resolution: float = 3.0  # arXiv:1305.5199
     time_resolution: float = 3.5  # unverified
-    spill: tuple[float, float] = (300.0, 9900.0)  # within the gate of NuMI's spill
+    spill: tuple[float, float] = (300.0, 9900.0)  # within the gate of NuMI's spill (unverified)
     # Muon
-    minos_z: float = 12_000.0  # 2 m behind the HCAL (arXiv:1305.5199)
+    minos_z: float = 12_000.0  # 2 m behind the HCAL (arXiv:1305.5199; unverified)
     minos_radius: float = 1650.0  # of the part of its face where tracks are accepted (unverified)
     minos_energy: float = 0.45  # that a muon needs there; the smallest reconstructed one of a real file has 0.978 in all
     minos_efficiency: float = 0.94  # tuned
@@ -74,7 +78,7 @@ class TrackerCard:
     fuzz_energy: float = 0.004
     # Hadrons
     pion_length: float = 75.0  # g/cm2 between collisions: C and H cross-sections of 300 to 430 mb (JINR P2-90-158)
-    nucleon_length: float = 82.0  # g/cm2 (PDG, polystyrene)
+    nucleon_length: float = 82.0  # g/cm2 (PDG, polystyrene; unverified)
     rest_visible: tuple[float, float] = (0.6, 0.38)  # share seen at a collision, its spread; after arXiv:1501.06431, tuned
     rest_quantum: float = 0.05  # mean energy of a deposit of debris (tuned)
     shower_quantum: float = 0.012  # and of a shower (tuned)
@@ -110,7 +114,7 @@ class TrackerCard:
     overlay_energy: float = 0.004
     window: tuple[float, float] = (-20.0, 35.0)  # of time around an event (PRD 94 (2016) 112007)
     outer_share: float = 0.5  # of energy leaving sideways that the outer detector sees (tuned)
-    recoil_scale: float = 1.568  # hadronic energy over passive-corrected energy (PRD 94 (2016) 112007)
+    recoil_scale: float = 1.568  # hadronic energy over passive-corrected energy (PRD 94 (2016) 112007; unverified)
 
     @cached_property
     def planes(self) -> Planes:

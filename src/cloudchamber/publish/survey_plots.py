@@ -1,51 +1,21 @@
-"""The page of inspect: a survey and its findings as one self-contained HTML file."""
+"""Plots of a survey: classes, and every variable by class and by file."""
 
 # N event, V variable
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.cli.inspect import ORIGIN, class_counts, how_many, spreads
-from cloudchamber.data.findings import Finding
 from cloudchamber.data.survey import Survey, Variables, binned, variables
 from cloudchamber.publish.figure import COLOURS, Figure, canvas, finish, literal, style
-from cloudchamber.run import atomic
 
 Groups = dict[str, NDArray[np.bool_]]  # name -> which of the sampled events
 
 
-def write_page(survey: Survey, found: Sequence[Finding], path: Path) -> None:
-    """Write the page; an older one of that name is replaced."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("cloudchamber.cli", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("inspect.html.j2").render(
-        survey=survey,
-        schema=survey.schema,
-        findings=found,
-        origin=ORIGIN[survey.schema.simulated],
-        how_many=how_many(survey),
-        spreads=spreads(survey),
-        figures=figures(survey),
-        version=version("cloudchamber"),
-    )
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def figures(survey: Survey) -> list[Figure]:
+def survey_plots(survey: Survey) -> list[Figure]:
     """The balance of the classes, and every variable by class of each label and by file."""
     cloud = survey.sample
     values = variables(cloud)
@@ -83,7 +53,7 @@ def _overlays(name: str, title: str, values: Variables, groups: Groups) -> Figur
 
 
 def _balance(survey: Survey) -> Figure:
-    counts = {label: class_counts(survey, label) for label in survey.classes}
+    counts = {label: survey.class_counts(label) for label in survey.classes}
     bars = [(label, name, count) for label, balance in counts.items() for name, count in balance.items()]
     with canvas(11, 0.9 + 0.28 * len(bars)) as (drawing, axes):
         axis = axes[0, 0]
