@@ -14,8 +14,9 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
 # Script -> the packages that it needs.
 SCRIPTS = dict.fromkeys(("train_speed", "load_speed", "quality"), ("omnilearned", "weaver"))
-SCRIPTS |= dict.fromkeys(("detector", "jetclass_match"), ("pythia8mc", "fastjet"))
+SCRIPTS |= dict.fromkeys(("detector", "jetclass_match", "sic"), ("pythia8mc", "fastjet"))
 SCRIPTS |= {"neutrino": ("pythia8mc",), "minerva": ("pythia8mc",), "adaptation": (), "calibration": ()}
+SCRIPTS |= dict.fromkeys(("false_alarms", "knob", "sculpting", "followup", "battery"), ())
 
 
 @pytest.fixture
@@ -155,6 +156,30 @@ def test_a_worker_that_dies_hangs_or_asks_for_memory_is_told(module, monkeypatch
         instead = partial(lambda code, _, **options: start([sys.executable, "-c", code], **options), code)
         monkeypatch.setattr(fuzz.subprocess, "Popen", instead)
         assert [o.outcome for o in fuzz.run_until_end("npz", [0, 1])] == [outcome]
+
+
+def test_subjettiness_of_two_narrow_pairs_is_the_ratio_of_their_widths(module):
+    pytest.importorskip("fastjet")
+    from cloudchamber.events import Cloud, Schema
+
+    phi = np.array([0.0, 0.02, 0.4, 0.42])  # equal pT at eta 0: tau1 from the middle 0.2 each, tau2 0.01 each
+    columns = {"px": np.cos(phi), "py": np.sin(phi), "pz": 0 * phi, "energy": 1 + 0 * phi}
+    jets = {n: np.append(c, c[:1]).astype(np.float32) for n, c in columns.items()}
+    cloud = Cloud.from_flat(np.array([4, 1]), jets, {}, Schema(dataset="pairs", frame="jet"))
+    assert module("dijets").tau21(cloud) == pytest.approx([0.05, 0], abs=1e-3)
+
+
+def test_injected_gaussian_toys_have_the_expected_shares(module):
+    made = module("gaussians").Injected(200, 80, np.array([1]), rows=20, total=2, shift=1.0, strength=1.5, seed=0, size=400)
+    data, reference = made.chunk(0)
+    assert set(data.sum(1)) == {80}
+    assert set(reference.sum(1)) == {120}
+    assert not reference[:, 200:].any()
+    assert not data[:, 200:220].any()
+    assert not (data[:, :200] * reference[:, :200]).any()
+    # The mean of a density ratio exp(s x - s^2 / 2) is e^(s^2) under the signal, its variance e^(s^2) - 1 without.
+    exact = 1.5 / np.sqrt((np.e - 1) * 80 * 120 / 200)
+    assert data[:, 220:].sum() / data.sum() == pytest.approx(exact, abs=4 * np.sqrt(exact / data.sum()))
 
 
 def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is_found(module):

@@ -28,6 +28,8 @@ VERBS = {
         "predict",
         "generate",
         "evaluate",
+        "search",
+        "unblind",
         "report",
         "export",
         "publish",
