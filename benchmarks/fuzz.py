@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from cloudchamber.errors import CloudchamberError
 from damage import damaged, kind_of
 from small_files import CONTAINERS
 
-GOOD = ("same events", "changed values", "more events", "clean error")
+GOOD = ("same events", "changed values", "more events", "told", "clean error")  # told: read, with a warning
 BAD = ("fewer events", "foreign exception", "crash", "hang", "memory")
 MUTATIONS = 2000
 LIMIT_S = 10.0
@@ -137,7 +138,9 @@ def work(container: str, folder: Path) -> None:
 def judge(file: Path, expected: tuple[int, str]) -> tuple[str, str]:
     """The outcome of reading a file in this process, and the error's words."""
     try:
-        got = fingerprint(file)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            got = fingerprint(file)
     except CloudchamberError as error:
         words = f"{type(error).__name__}: {error}"
         if isinstance(error.__cause__, MemoryError):
@@ -149,6 +152,8 @@ def judge(file: Path, expected: tuple[int, str]) -> tuple[str, str]:
         return "foreign exception", f"{type(error).__name__}: {error}"
     if got == expected:
         return "same events", ""
+    if any(file.name in str(warning.message) for warning in told):
+        return "told", ""
     if got[0] != expected[0]:
         return "fewer events" if got[0] < expected[0] else "more events", f"{got[0]} events, expected {expected[0]}"
     return "changed values", ""

@@ -8,7 +8,7 @@ features, optimiser and batch; nothing of their code is copied here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,9 +57,17 @@ class Pet2:
     feeding: "shipped" is the package's own collate (every batch padded to the width of the file) and its own loss;
     "longest" the same with each batch padded to its longest jet; "sorted" sorted micro-batches, gradients
     accumulated over the jets given, one optimiser step, plain cross-entropy (its class weights depend on the batch).
+    columns: its nine, of jets by default; `jets` then needs no more than `label`, `label_N` and `offsets_N`.
     """
 
-    def __init__(self, jets: Jets, feeding: Literal["shipped", "longest", "sorted"], seed: int = 0):
+    def __init__(
+        self,
+        jets: Any,
+        feeding: Literal["shipped", "longest", "sorted"],
+        seed: int = 0,
+        *,
+        columns: Callable[[Any], NDArray[np.float32]] = pet2_columns,
+    ):
         from omnilearned.network import PET2
         from omnilearned.utils import get_model_parameters, get_param_groups
         from pytorch_optimizer import Lion
@@ -82,9 +90,9 @@ class Pet2:
         # Weight decay 0 and these moments are the defaults of the command line.
         groups = get_param_groups(self.model, 0.0, PET2_SCHEDULE.peak)
         self.optimiser = Lion(groups, betas=(0.95, 0.98))
-        self.feeding = feeding
+        self.feeding, self.classes = feeding, len(jets.label.classes)
         self.offsets_N, self.label_N = jets.offsets_N, jets.label_N
-        self.input_T9 = pet2_columns(jets)
+        self.input_T9 = columns(jets)
         self.items = _pet2_items(self) if feeding == "shipped" else []
 
     @property
@@ -108,6 +116,16 @@ class Pet2:
             self.optimiser.step()
             total += float(loss.detach()) * len(chosen)
         return total / len(rows)
+
+    @torch.no_grad()
+    def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(N, C) class probabilities of the jets `rows`."""
+        self.model.eval()
+        found, position = np.empty((len(rows), self.classes), np.float32), {row: i for i, row in enumerate(rows.tolist())}
+        for chosen in sorted_cuts(self.offsets_N, rows, SORTED_TOKENS, least=PET2_NEIGHBOURS + 1):
+            logits = self._outputs(self._padded(chosen))["y_pred"]
+            found[[position[row] for row in chosen.tolist()]] = logits.softmax(1).numpy()
+        return found
 
     def _sorted_step(self, rows: NDArray[np.int64]) -> float:
         self.optimiser.zero_grad()

@@ -27,6 +27,7 @@ INTEGER_LISTS = ("MasterAnaDev_BlobIs3D", "prong_part_pid", "cluster_view", "clu
 VECTORS = ("prong_part_E", "prong_part_pos")  # std::vector<std::vector<double>>
 TRUTH_DOUBLES = ("mc_incomingE", "mc_cvweight_total", "mc_ppfx1_cvweight")
 TRUTH_INTEGERS = ("mc_current", "mc_intType", "mc_incoming")
+FINAL = tuple(f"mc_FSPart{n}" for n in ("Px", "Py", "Pz", "E"))
 TRUTH_FOURS = ("mc_incomingPartVec", "mc_primFSLepton")
 ABSENT = {f"gamma{i}_{n}": -9999.0 for i in (1, 2) for n in ("px", "py", "pz", "E", "time", "dEdx")}
 ABSENT |= {"muon_corrected_p": [-999.0] * 4, "muon_trackVertexTime": -9999.0}
@@ -35,11 +36,12 @@ ABSENT |= {"muon_corrected_p": [-999.0] * 4, "muon_trackVertexTime": -9999.0}
 def event(**branches: Any) -> dict[str, Any]:
     """An event without any object, at (10, 20, 6000) mm and 5000 ns, with some branches given."""
     usual: dict[str, Any] = dict.fromkeys((*DOUBLES, *TRUTH_DOUBLES), 0.0) | dict.fromkeys(INTEGERS, 0)
-    usual |= {name: [] for name in (*DOUBLE_LISTS, *INTEGER_LISTS, *VECTORS, "mc_FSPartPDG", "mc_FSPartE")} | ABSENT
+    usual |= {name: [] for name in (*DOUBLE_LISTS, *INTEGER_LISTS, *VECTORS, "mc_FSPartPDG", *FINAL)} | ABSENT
     usual |= {"vtx": [10.0, 20.0, 6000.0, 5000.0], "mc_current": 1, "mc_intType": 1, "mc_incoming": 14, "mc_incomingE": 5000.0}
     usual |= {"mc_incomingPartVec": [0.0, 0.0, 5000.0, 5000.0], "mc_primFSLepton": [0.0, 0.0, 3000.0, 3001.86]}
     assert set(branches) <= set(usual)
-    return usual | branches
+    still = [0.0] * len(branches.get("mc_FSPartE", []))
+    return usual | dict.fromkeys(FINAL[:3], still) | branches
 
 
 def write(path: Path, events: list[dict[str, Any]], *, simulated: bool = True, drop: tuple[str, ...] = ()) -> Path:
@@ -49,7 +51,7 @@ def write(path: Path, events: list[dict[str, Any]], *, simulated: bool = True, d
     lists = dict.fromkeys((*DOUBLE_LISTS, *VECTORS), "float64") | dict.fromkeys(INTEGER_LISTS, "int32")
     if simulated:
         scalars |= dict.fromkeys(TRUTH_DOUBLES, "float64") | dict.fromkeys(TRUTH_INTEGERS, "int32")
-        lists |= {"mc_FSPartPDG": "int32", "mc_FSPartE": "float64"}
+        lists |= {"mc_FSPartPDG": "int32", **dict.fromkeys(FINAL, "float64")}
     types: dict[str, Any] = {**scalars, **dict.fromkeys(fours, np.dtype(("f8", (4,))))}
     types |= {name: f"var * {kind}" for name, kind in lists.items()}
     types = {name: kind for name, kind in types.items() if name not in drop}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.events import Cloud, Feature, Label, Schema
+from cloudchamber.nn.features import VOCABULARY
 
 FEATURES = ("charge", "is_charged_hadron", "is_photon", "d0", "d0_err")
 
@@ -40,6 +42,12 @@ def toy_cloud(n: int = 200, seed: int = 0, features: tuple[str, ...] = FEATURES,
     return Cloud.from_flat(
         counts, {k: v.astype(np.float32) for k, v in particles.items()}, {"label": label, "width": width}, schema
     )
+
+
+def require_vocabulary(cloud: Cloud) -> None:
+    """Whatever a shipped reader gives, weights must be able to take it without a word from the user."""
+    data = TrainingSet.from_cloud(cloud)
+    assert not {*data.particle_names[2:], *data.column_names} - set(VOCABULARY)
 
 
 JET_FEATURES = (

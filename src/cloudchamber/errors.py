@@ -50,6 +50,18 @@ class BadRun(CloudchamberError):
     """A run folder is missing, incomplete, or already there."""
 
 
+class BadPlan(CloudchamberError):
+    """A search plan asks for something unknown or impossible, or was changed after it was frozen."""
+
+
+class BadLedger(CloudchamberError):
+    """The record of what was looked at was changed, shortened, or cannot be read."""
+
+
+class Blinded(CloudchamberError):
+    """A number of the signal region was asked for before the rules allow it."""
+
+
 class WorkerDied(CloudchamberError):
     """A process that did a part of the work was killed; what was finished is kept where the work can be resumed."""
 

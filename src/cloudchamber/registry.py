@@ -1,4 +1,4 @@
-"""The registry: a reader, task or scenario is one file in its folder, found by listing that folder.
+"""The registry: a reader, task, search method or suite is one file in its folder, found by listing that folder.
 
 Each such module carries one object under a fixed name (`READER`, `TASK`, ...). Other packages add theirs
 through the entry-point group `cloudchamber.<kind>`.
@@ -17,12 +17,14 @@ from cloudchamber.errors import BadInput, nearest
 _PLACES = {
     "readers": ("cloudchamber.data.readers", "READER"),
     "tasks": ("cloudchamber.tasks", "TASK"),
+    "suites": ("cloudchamber.suites", "SUITE"),
+    "methods": ("cloudchamber.search.methods", "METHOD"),
 }
 
 
 @cache
 def entries(kind: str) -> dict[str, Any]:
-    """Every registered object of a kind ("readers", "tasks") by name, in alphabetical order.
+    """Every registered object of a kind ("readers", "tasks", "methods", "suites") by name, in alphabetical order.
 
     Raises RuntimeError if two of them share a name: a silent winner would be another experiment.
     """

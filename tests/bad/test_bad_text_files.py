@@ -151,3 +151,19 @@ TRUTH = b"hit_id,particle_id,tx,ty,tz,tpx,tpy,tpz,weight\n1,0,1,1,1,1,1,1,0.5\n2
 def test_trackml_hits_under_another_name_cannot_find_their_truth(tmp_path):
     with pytest.raises(BadFile, match="its name must be like"):
         data.read(put(tmp_path / "some.csv", HITS))
+
+
+def numbered(*numbers: int) -> bytes:
+    head, end = HEPMC3[: HEPMC3.index(b"E 0")], HEPMC3[HEPMC3.index(b"HepMC::Asciiv3-END") :]
+    event = HEPMC3[HEPMC3.index(b"E 1") : HEPMC3.index(b"HepMC::Asciiv3-END")]
+    return head + b"".join(event.replace(b"E 1", f"E {n}".encode(), 1) for n in numbers) + end
+
+
+def test_events_that_were_cut_out_of_a_listing_are_told_by_their_numbers(tmp_path):
+    with pytest.warns(UserWarning, match=r"bad\.dat: an event numbered 5 follows one numbered 2, one of 1 such places"):
+        assert len(data.read(put(tmp_path / "bad.dat", numbered(0, 1, 2, 5, 6)))) == 5
+    two_listings = numbered(3, 4, 5) + numbered(0, 1, 2).replace(b"W Weight\n", b"")
+    for whole in (numbered(7, 8, 9), numbered(0, 0, 0, 0), two_listings):  # a warning is an error of the test
+        data.read(put(tmp_path / "good.dat", whole))
+    with pytest.raises(BadFile, match=r"an event is numbered b'1x'"):
+        data.read(put(tmp_path / "bad.dat", HEPMC3.replace(b"E 1 ", b"E 1x ")))

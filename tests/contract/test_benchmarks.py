@@ -14,8 +14,9 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
 # Script -> the packages that it needs.
 SCRIPTS = dict.fromkeys(("train_speed", "load_speed", "quality"), ("omnilearned", "weaver"))
-SCRIPTS |= dict.fromkeys(("detector", "jetclass_match"), ("pythia8mc", "fastjet"))
-SCRIPTS |= {"neutrino": ("pythia8mc",), "adaptation": (), "calibration": ()}
+SCRIPTS |= dict.fromkeys(("detector", "jetclass_match", "sic"), ("pythia8mc", "fastjet"))
+SCRIPTS |= {"neutrino": ("pythia8mc",), "minerva": ("pythia8mc",), "adaptation": (), "calibration": ()}
+SCRIPTS |= dict.fromkeys(("false_alarms", "knob", "sculpting", "followup", "battery"), ())
 
 
 @pytest.fixture
@@ -157,6 +158,30 @@ def test_a_worker_that_dies_hangs_or_asks_for_memory_is_told(module, monkeypatch
         assert [o.outcome for o in fuzz.run_until_end("npz", [0, 1])] == [outcome]
 
 
+def test_subjettiness_of_two_narrow_pairs_is_the_ratio_of_their_widths(module):
+    pytest.importorskip("fastjet")
+    from cloudchamber.events import Cloud, Schema
+
+    phi = np.array([0.0, 0.02, 0.4, 0.42])  # equal pT at eta 0: tau1 from the middle 0.2 each, tau2 0.01 each
+    columns = {"px": np.cos(phi), "py": np.sin(phi), "pz": 0 * phi, "energy": 1 + 0 * phi}
+    jets = {n: np.append(c, c[:1]).astype(np.float32) for n, c in columns.items()}
+    cloud = Cloud.from_flat(np.array([4, 1]), jets, {}, Schema(dataset="pairs", frame="jet"))
+    assert module("dijets").tau21(cloud) == pytest.approx([0.05, 0], abs=1e-3)
+
+
+def test_injected_gaussian_toys_have_the_expected_shares(module):
+    made = module("gaussians").Injected(200, 80, np.array([1]), rows=20, total=2, shift=1.0, strength=1.5, seed=0, size=400)
+    data, reference = made.chunk(0)
+    assert set(data.sum(1)) == {80}
+    assert set(reference.sum(1)) == {120}
+    assert not reference[:, 200:].any()
+    assert not data[:, 200:220].any()
+    assert not (data[:, :200] * reference[:, :200]).any()
+    # The mean of a density ratio exp(s x - s^2 / 2) is e^(s^2) under the signal, its variance e^(s^2) - 1 without.
+    exact = 1.5 / np.sqrt((np.e - 1) * 80 * 120 / 200)
+    assert data[:, 220:].sum() / data.sum() == pytest.approx(exact, abs=4 * np.sqrt(exact / data.sum()))
+
+
 def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is_found(module):
     detector = module("detector")
     numbers = {"eta": (1.0, 2.0), "pt_gev": (1.0, 10.0), "value": ((0.5, 0.9), (0.2, 0.3))}
@@ -171,6 +196,29 @@ def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is
     detector.binomial(pulls, "wrong", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.95))
     assert pulls.p_values()["right"] == pytest.approx(1.0)
     assert pulls.p_values()["wrong"] < 1e-9
+
+
+def test_pet2_reads_minervas_particles_by_rising_event_with_their_kind_and_place(module):
+    from cloudchamber.events import Cloud, Feature, Label, Schema
+
+    features = (
+        *(Feature(name=n) for n in ("x", "y", "z", "time")),
+        *(Feature(name=n, kind="flag") for n in ("is_muon", "is_cluster")),
+    )
+    schema = Schema(
+        dataset="two", frame="fixed-target", features=features, labels=(Label(name="pion_class", classes=("a", "b")),)
+    )
+    particles = {"px": [0.0, 3.0, 1.0], "py": [2.0, 4.0, 0.0], "pz": [0.0, 0.0, 1.0], "energy": [2.0, 5.0, 2.0]}
+    particles |= {"x": [np.nan, 500.0, 0.0], "y": [0.0] * 3, "z": [1000.0, 0.0, 0.0], "time": [0.0, 0.0, 20.0]}
+    particles |= {"is_muon": [0.0, 1.0, 0.0], "is_cluster": [1.0, 0.0, 1.0]}
+    flat = {n: np.array(v, dtype=np.float32) for n, v in particles.items()}
+    events = module("minerva").of_cloud(Cloud.from_flat(np.array([2, 1]), flat, {"pion_class": np.array([1, 0])}, schema), 128)
+    assert events.offsets_N.tolist() == [0, 2, 3]
+    assert events.input_T9[:, 4].tolist() == [1, 6, 6]  # by falling pT: the muon first
+    expected = [0, np.arctan2(4, 3), np.log(5), np.log(5), 1, 0.5, 0, 0, 0]
+    np.testing.assert_allclose(events.input_T9[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(events.input_T9[1, 5:], [0, 0, 1, 0], rtol=1e-6)  # an unmeasured coordinate is 0
+    assert events.input_T9[2, 0] == pytest.approx(np.arctanh(1 / 2**0.5))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from tests.minerva_file import event, vectors_of_vectors, write  # noqa: F401 (a fixture)
+from tests.toy import require_vocabulary
 
 from cloudchamber import data, registry
 from cloudchamber.data.readers.minerva_clusters import BEAM_TILT, to_beam
@@ -65,6 +66,7 @@ def test_the_file_is_recognised_and_every_reader_is_chosen_by_name(tmp_path):
         assert (cloud.schema.dataset, cloud.schema.frame, cloud.schema.simulated) == (name, "fixed-target", True)
         assert cloud.schema.citation == registry.get("readers", name).citation
         assert cloud.counts.tolist() == [1, 0]
+        require_vocabulary(cloud)
         back = data.convert(path, tmp_path / name, card=name).read()
         assert back.schema == cloud.schema
         assert back.flat("pz").tolist() == cloud.flat("pz").tolist()
@@ -245,6 +247,22 @@ def test_labels_come_from_the_true_final_state(tmp_path):
     assert cloud.schema.weight is None
     # Forward lepton of 3 GeV from 5 GeV along the same line: q = 2 GeV in momentum.
     np.testing.assert_allclose(cloud.labels["q3"], 2.0, atol=1e-4)
+
+
+def test_the_leading_pions_have_their_energy_and_their_angle_to_the_beam(tmp_path):
+    along = np.array([0.0, -np.sin(0.05887), np.cos(0.05887)])  # the beam goes down, y is up
+    across, up = np.array([1.0, 0.0, 0.0]), np.array([0.0, np.cos(0.05887), np.sin(0.05887)])
+    cos, sin = np.cos(0.4), np.sin(0.4)
+    momenta = [3000 * along, 200 * across, 400 * (cos * along + sin * across), 150 * (sin * up - cos * along), 900 * along]
+    codes, masses = [13, 211, -211, 111, 2212], np.array([105.66, 139.57, 139.57, 134.98, 938.27])
+    energies = np.sqrt((np.array(momenta) ** 2).sum(axis=1) + masses**2)
+    final = {f"mc_FSPart{n}": np.array(momenta)[:, i].tolist() for i, n in enumerate(("Px", "Py", "Pz"))}
+    full = event(mc_FSPartPDG=codes, mc_FSPartE=energies.tolist(), **final)
+    absurd = event(mc_FSPartPDG=[211, 2112], mc_FSPartE=[300.0, 1e30])
+    labels = data.read(write(tmp_path / "x.root", [event(), full, absurd])).labels
+    expected = {"pion_energy": energies[2] / 1e3, "pion_theta": 0.4, "pi0_energy": energies[3] / 1e3, "pi0_theta": np.pi - 0.4}
+    for name, value in expected.items():
+        np.testing.assert_allclose(labels[name], [np.nan, value, np.nan], rtol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize(

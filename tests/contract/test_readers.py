@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 from tests.format_files import FORMATS, MASS, N, Truth, atlas_ftag, jetclass, landscape, lhco, omnilearned
+from tests.toy import require_vocabulary
 
 from cloudchamber import data, registry
 from cloudchamber.errors import BadFile, BadInput, BadSchema, CloudchamberError
@@ -48,6 +49,11 @@ def test_a_file_is_recognised_by_its_content_alone(case):
     name, path, _ = case
     other = path.rename(path.with_name("renamed.dat")) if name != "omnilearned" else path
     assert data.recognise(other).name == name
+
+
+def test_weights_can_take_what_the_reader_gives(case):
+    if case[0] != "omnilearned":  # codes and globals without a name in the file: only the user knows what they are
+        require_vocabulary(data.read(case[1]))
 
 
 def test_numbers_are_those_that_went_into_the_file(case, truth):

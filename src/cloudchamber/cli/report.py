@@ -21,14 +21,21 @@ def report(
 ) -> None:
     """Write one self-contained HTML page of one or more runs.
 
-    Runs that differ in their seed alone are one arm: one curve with a band over the seeds. The figures' numbers lie beside
-    the page as JSON.
+    Runs that differ in their seed alone are one arm: one curve with a band over the seeds. The page of a search has its plan,
+    closure, null, frontier, ledger, and after `unblind` the result. The figures' numbers lie beside the page as JSON.
     """
     from cloudchamber.data import read
     from cloudchamber.errors import BadInput
     from cloudchamber.publish.report import write_report
+    from cloudchamber.publish.search_page import is_search, write_search_page
 
     if out.exists() and not replace:
         raise BadInput(f"{out}: is there already. Give another name with -o, or --replace.")
-    written = write_report(runs, out, title=title, story=story, data=None if events is None else read(events))
+    data = None if events is None else read(events)
+    if any(map(is_search, runs)):
+        if len(runs) > 1:
+            raise BadInput(f"the page of a search is of that run alone, got {len(runs)} runs")
+        written = write_search_page(runs[0], out, title=title, story=story, data=data)
+    else:
+        written = write_report(runs, out, title=title, story=story, data=data)
     typer.echo(f"report: {written}")

@@ -19,6 +19,9 @@ DERIVED = ("deta", "dphi", "dr", "log_pt", "log_energy", "log_pt_rel", "log_ener
 # Particle flags by absolute PDG code; every other charged or neutral particle is a hadron.
 FLAGS = ("is_charged_hadron", "is_neutral_hadron", "is_photon", "is_electron", "is_muon")
 
+# Columns that the model does not read: a code is a name and no number, the flags say it; and what is truth is no input.
+UNREAD = ("pdg", "true_track")
+
 _FLOOR = 1e-8  # GeV: below it a momentum is numerically zero and its logarithm carries nothing
 
 
@@ -99,7 +102,7 @@ def leading(cloud: Cloud, limit: int) -> Cloud:
 
 
 def particle_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
-    """Every model feature of the particles, flat (sum of counts,): GEOMETRY, DERIVED, then the schema's own.
+    """Every model feature of the particles, flat (sum of counts,): GEOMETRY, DERIVED, then the schema's own but UNREAD.
 
     In the frame "jet" the axis is the sum of the event's particles and deta carries the sign of the jet's eta
     (JetClass convention). With a particle feature `jet` the axis is that of the particle's own jet.
@@ -127,7 +130,7 @@ def particle_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
         "log_energy_rel": log_energy - np.log(np.maximum(axis_energy, _FLOOR)),
     }
     _refuse_reserved(cloud, cloud.schema.feature_names, features)
-    features |= {name: cloud.flat(name) for name in cloud.schema.feature_names}
+    features |= {name: cloud.flat(name) for name in cloud.schema.feature_names if name not in UNREAD}
     return {name: np.asarray(v, dtype=np.float32) for name, v in features.items()}
 
 

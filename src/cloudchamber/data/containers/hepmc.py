@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from cloudchamber.errors import BadFile
 from cloudchamber.units import to_internal
 
 _NAN = float("nan")
+_LONGEST_NUMBER = 18  # digits: whatever fits 64 bits
 _C = 299.792458  # mm/ns, exact: HepMC writes times as c t
 _STARTS = {b"HepMC::Asciiv3-START_EVENT_LISTING": 3, b"HepMC::IO_GenEvent-START_EVENT_LISTING": 2}
 _ENDS = (b"HepMC::Asciiv3-END_EVENT_LISTING", b"HepMC::IO_GenEvent-END_EVENT_LISTING")
@@ -37,15 +39,26 @@ class HepMC(EventListing):
         self.attributes: dict[str, str] = {}
         self._version = 0
         self._open = False  # between the lines that begin and end a listing; a file can hold several
+        self._number: int | None = None  # of the last event in the listing
+        self._jumps: list[tuple[int, int]] = []  # numbers of two events that follow each other and should not
         super().__init__(path)
+        if 0 < len(self._jumps) < self.rows("weight") / 2:  # else its writer does not count
+            warnings.warn(
+                f"{path}: an event numbered {self._jumps[0][1]} follows one numbered {self._jumps[0][0]}, one of "
+                f"{len(self._jumps)} such places. Unless events were selected, some are missing or there twice: copy it again.",
+                stacklevel=2,
+            )
 
     def _place(self, line: bytes) -> str:
         if line.startswith(b"E "):
             if not self._open:
                 raise BadFile(f"{self.path}: damaged: an event outside of any listing. Copy it again.")
+            if line.endswith(b"\n"):  # else the file is cut here
+                self._follow(next(iter(line.split(maxsplit=2)[1:]), b""))
             return "event"
         if line.startswith(b"HepMC::"):
             self._version = _STARTS.get(line.strip(), self._version)
+            self._number = None
             self._open = line.strip() in _STARTS or (self._open and not line.startswith(_ENDS))
             return "end" if line.startswith(_ENDS) else ""
         if not self._offsets and line.startswith((b"P ", b"V ")):
@@ -54,6 +67,13 @@ class HepMC(EventListing):
             name, _, value = line[2:].decode(errors="replace").strip().partition(" ")
             self.attributes[name] = value.strip()
         return ""
+
+    def _follow(self, number: bytes) -> None:
+        if not number.lstrip(b"-").isdigit() or len(number) > _LONGEST_NUMBER:
+            raise BadFile(f"{self.path}: damaged: an event is numbered {number[:20]!r}. Copy it again.")
+        if self._number is not None and int(number) != self._number + 1:
+            self._jumps.append((self._number, int(number)))
+        self._number = int(number)
 
     def _event(self, lines: list[bytes]) -> tuple[list[float], list[list[float]]]:
         records = [fields for line in lines if (fields := line.split()) and not fields[0].startswith(b"HepMC::")]

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from cloudchamber.data.containers import Container
 from cloudchamber.data.reader import Columns, Reader
 from cloudchamber.data.readers.minerva import CITATION, PRONGS, Block, Objects, count, is_minerva, schema_of
+from cloudchamber.data.readers.minerva_truth import BEAM_TILT
 from cloudchamber.events import Cloud, Feature
 
-# The beam points down by this much in the detector, whose z is horizontal and y up: a rotation about x (MAT-MINERvA).
-BEAM_TILT = -0.05887  # rad
 # The axis along which each view measures: U is X turned clockwise by 60 degrees, V counterclockwise (arXiv:1305.5199, 2.1).
 _VIEWS = {1: ("view_x", 0.0), 2: ("view_u", -np.pi / 3), 3: ("view_v", np.pi / 3)}
 _SUBDETECTORS = {1: "in_nuclear_targets", 2: "in_tracker", 3: "in_ecal", 4: "in_hcal"}

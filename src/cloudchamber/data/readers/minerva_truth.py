@@ -1,4 +1,4 @@
-"""MINERvA truth: available energy, momentum transfer, pion classes and what else a simulated event is labelled with."""
+"""MINERvA truth: available energy, momentum transfer, pion classes, leading pions and further labels of simulated events."""
 
 # N event, T final-state particle of any event
 
@@ -19,7 +19,9 @@ _ABSURD = 1e3  # GeV: a few final-state particles of a file have energies beyond
 PION_CLASSES = ("CC1pi+-", "CCNpi+-", "CC1pi0", "CC other", "NC")
 _INTERACTIONS = {1: "QE", 2: "RES", 3: "DIS", 4: "COH", 8: "MEC"}  # mc_intType
 _CURRENTS = {1: "CC", 2: "NC"}  # mc_current
-_FINAL = ("mc_FSPartPDG", "mc_FSPartE")
+_FINAL = tuple(f"mc_FSPart{n}" for n in ("PDG", "Px", "Py", "Pz", "E"))
+# The beam points down by this much in the detector, whose z is horizontal and y up: a rotation about x (MAT-MINERvA).
+BEAM_TILT = -0.05887  # rad
 _SCALARS = ("mc_incomingE", "mc_current", "mc_intType", "mc_incoming", "mc_incomingPartVec", "mc_primFSLepton")
 # Weights that the tuple carries from older flux predictions. MAT-MINERvA makes the central value's weight of an event from
 # its own flux and model tables, not from a branch, so none of these is the event weight; they are kept beside the labels.
@@ -40,6 +42,10 @@ _LABELS = (
     Label(name="available_energy_mat", unit="GeV", description="as MAT-MINERvA GetEAvailableTrue: pi+- with E - 0.135 GeV"),
     Label(name="q3", unit="GeV", description="three-momentum transfer by the true lepton"),
     Label(name="w", unit="GeV", description="hadronic mass by the true lepton on a nucleon at rest"),
+    Label(name="pion_energy", unit="GeV", description="total energy of the charged pion of most energy"),
+    Label(name="pion_theta", unit="rad", description="its angle to the beam"),
+    Label(name="pi0_energy", unit="GeV", description="total energy of the pi0 of most energy"),
+    Label(name="pi0_theta", unit="rad", description="its angle to the beam"),
     Label(name="neutrino_energy", unit="GeV", description="mc_incomingE"),
     Label(name="neutrino_pdg", description="mc_incoming"),
 )
@@ -96,6 +102,27 @@ def momentum_transfer(
     return np.sqrt(np.maximum(q2 + q0**2, 0.0)), np.sqrt(np.maximum(w2, 0.0))
 
 
+def leading_pion(
+    counts: NDArray[np.int64], is_pion: NDArray[np.bool_], p4_T4: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) total energy [GeV] and angle to the beam [rad] of each event's pion of most energy; NaN without one.
+
+    counts: (N,) particles of each event. is_pion: (T,). p4_T4: px, py, pz, energy in the detector's frame.
+
+    >>> leading_pion(np.array([1]), np.array([True]), np.array([[0.0, 0.3, 0.0, 0.331]]))[1].round(3)  # up: the beam falls
+    array([1.63])
+    """
+    event, rows = np.repeat(np.arange(len(counts)), counts), np.flatnonzero(is_pion)
+    rows = rows[np.lexsort((p4_T4[rows, 3], event[rows]))]  # of an event the last is the one of most energy
+    last = rows[np.append(np.diff(event[rows]) != 0, True)] if len(rows) else rows
+    energy, theta = np.full((2, len(counts)), np.nan)
+    along = p4_T4[last, 1] * np.sin(BEAM_TILT) + p4_T4[last, 2] * np.cos(BEAM_TILT)
+    size = np.linalg.norm(p4_T4[last, :3], axis=1)
+    energy[event[last]] = p4_T4[last, 3]
+    theta[event[last]] = np.arccos(np.clip(np.divide(along, size, out=np.full_like(size, np.nan), where=size > 0), -1, 1))
+    return energy, theta
+
+
 def sum_of(event: NDArray[np.int64], values: NDArray[Any], size: int) -> NDArray[np.float64]:
     """(N,) the sum of the values of each event."""
     return np.bincount(event, weights=values, minlength=size).astype(np.float64)  # without values it would be integers
@@ -120,12 +147,15 @@ def truth(container: Container, columns: dict[str, Column], tree: str, start: in
     """The label columns. Energies are NaN in an event with a final-state particle of no possible energy."""
     scalars = {n: of_event(container, columns, f"{tree}/{n}") for n in _SCALARS}
     counts, final = of_particles(container, columns, [f"{tree}/{n}" for n in _FINAL], start)
-    codes, energies = (final[f"{tree}/{n}"] for n in _FINAL)
-    energies = energies * 1e-3
+    codes, *p4 = (final[f"{tree}/{n}"] for n in _FINAL)
+    p4_T4 = np.column_stack(p4) * 1e-3
+    energies = p4_T4[:, 3]
     absurd = sum_of(np.repeat(np.arange(len(counts)), counts), ~(np.abs(energies) <= _ABSURD), len(counts)) > 0
     study, mat = available_energy(counts, codes, np.where(np.abs(energies) <= _ABSURD, energies, 0.0))
     neutrino_energy = scalars["mc_incomingE"] * 1e-3
     q3, w = momentum_transfer(neutrino_energy, scalars["mc_incomingPartVec"] * 1e-3, scalars["mc_primFSLepton"] * 1e-3)
+    pions = (np.abs(codes) == 211, codes == 111)
+    leading = np.array([leading_pion(counts, is_pion, p4_T4) for is_pion in pions]).reshape(4, -1)
     found = {
         "pion_class": pion_class(counts, codes, scalars["mc_current"] == 1),
         "interaction": _index(scalars["mc_intType"], tuple(_INTERACTIONS), len(_INTERACTIONS)),
@@ -134,6 +164,7 @@ def truth(container: Container, columns: dict[str, Column], tree: str, start: in
         "available_energy_mat": np.where(absurd, np.nan, mat),
         "q3": q3,
         "w": w,
+        **dict(zip(("pion_energy", "pion_theta", "pi0_energy", "pi0_theta"), np.where(absurd, np.nan, leading), strict=True)),
         "neutrino_energy": neutrino_energy,
         "neutrino_pdg": scalars["mc_incoming"].astype(np.float64),
     }

@@ -1,0 +1,255 @@
+"""Follow-up: after an alert. Stages of rising cost, thresholds that find most within a budget, and what the signal is like."""
+
+# R run: one candidate through all stages, S stage, G threshold of a grid, E encoder, N event, K signal of the bank, P particle
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cloudchamber.errors import BadInput
+from cloudchamber.events import Cloud
+from cloudchamber.search.sample import FloatArray
+
+_CELLS = 1 << 21  # of the grid of thresholds
+_FRACTIONS = np.geomspace(1e-4, 0.3, 60)  # of the events that are signal, in `characterise`
+_TYPICAL = 0.05  # of injected runs, whose encoders agree less than this quantile
+LEVELS = ("nothing", "note", "candidate", "alert")  # what a candidate is called
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the ladder. cost_s: CPU seconds for one candidate, measured. alert: passing it is told to people."""
+
+    name: str
+    cost_s: float
+    alert: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a campaign may cost. candidates: regions or searches that enter. signals: how many of them are thought to hold
+    one. budget_s: CPU seconds. alerts: expected number of false ones. fwer: probability of any false discovery.
+    """
+
+    candidates: int
+    signals: float
+    budget_s: float
+    alerts: float
+    fwer: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What to expect of one campaign. fwer is a bound: each stage's p-value holds, whatever the others are."""
+
+    cost_s: float
+    false_alerts: float
+    discoveries: float
+    fwer: float
+
+
+@dataclass(frozen=True)
+class Policy:
+    """thresholds: a candidate goes on from a stage if its p-value there is at most this; the last makes a discovery."""
+
+    stages: tuple[Stage, ...]
+    thresholds: tuple[float, ...]
+
+    def passed(self, p_RS: FloatArray) -> NDArray[np.bool_]:
+        """(R, S) whether a run passed a stage and all before it."""
+        return np.asarray(np.logical_and.accumulate(p_RS <= np.array(self.thresholds), axis=1))
+
+    def cost(self, p_RS: FloatArray) -> FloatArray:
+        """(R,) CPU seconds spent on each run."""
+        reached_RS = np.concatenate([np.ones((len(p_RS), 1), bool), self.passed(p_RS)[:, :-1]], axis=1)
+        return np.asarray(reached_RS @ np.array([s.cost_s for s in self.stages]))
+
+    def alerts(self, p_RS: FloatArray) -> NDArray[np.bool_]:
+        """(R,) whether a run was told to people."""
+        return np.asarray(self.passed(p_RS)[:, _alert_stage(self.stages)])
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Runs of the whole ladder that were made once: without a signal, and with injected ones drawn from the alternatives.
+
+    null_RS, injected_RS: p-values at every stage, each valid alone. A stage on an independent half of the data is best
+    given as `combined_p` of both halves; a stage that repeats the search on the same half as `conservative_p`.
+    """
+
+    stages: tuple[Stage, ...]
+    null_RS: FloatArray
+    injected_RS: FloatArray
+
+    def __post_init__(self) -> None:
+        for name in ("null_RS", "injected_RS"):
+            p_RS = getattr(self, name)
+            if p_RS.ndim != 2 or p_RS.shape[1] != len(self.stages) or not len(p_RS):
+                raise BadInput(f"{name} needs one p-value for each of {len(self.stages)} stages, got the shape {p_RS.shape}")
+            if not ((p_RS > 0) & (p_RS <= 1)).all():
+                raise BadInput(f"{name} holds values that are no p-values in (0, 1]")
+
+    def forecast(self, policy: Policy, limits: Limits) -> Forecast:
+        """What a policy does on the stored runs, scaled to a campaign."""
+        background = limits.candidates - limits.signals
+        null, injected = self.null_RS, self.injected_RS
+        return Forecast(
+            cost_s=float(background * policy.cost(null).mean() + limits.signals * policy.cost(injected).mean()),
+            false_alerts=float(background * policy.alerts(null).mean()),
+            discoveries=float(limits.signals * policy.passed(injected)[:, -1].mean()),
+            fwer=limits.candidates * min(policy.thresholds),
+        )
+
+    def follow_everything(self, limits: Limits) -> Policy:
+        """Every candidate through every stage: as many discoveries as the family-wise error allows, at full cost."""
+        return Policy(self.stages, (*(1.0 for _ in self.stages[1:]), limits.fwer / limits.candidates))
+
+    def best(self, limits: Limits) -> Policy:
+        """The thresholds with most expected discoveries within the limits; the cheaper of equal ones.
+
+        Every combination on a grid is looked at. Raises BadInput if even the strictest costs more than the budget.
+        """
+        grids = self._grids(limits)
+        null, injected = (_shares(p_RS, grids) for p_RS in (self.null_RS, self.injected_RS))
+        background = limits.candidates - limits.signals
+        cost = sum(
+            stage.cost_s * (background * _reaching(null, s) + limits.signals * _reaching(injected, s))
+            for s, stage in enumerate(self.stages)
+        )
+        alerts = background * _reaching(null, _alert_stage(self.stages) + 1)
+        strictest = reduce(np.minimum, np.ix_(*grids))
+        allowed = (
+            (cost <= limits.budget_s) & (alerts <= limits.alerts) & (limits.candidates * strictest <= limits.fwer * (1 + 1e-9))
+        )
+        if not allowed.any():
+            raise BadInput(
+                f"no thresholds fit: the first stage alone costs {limits.candidates * self.stages[0].cost_s:.3g} s of "
+                f"{limits.budget_s:.3g} s, the strictest give {float(np.min(alerts)):.2g} false alerts of {limits.alerts:.2g}"
+            )
+        found = np.where(allowed, injected, -1.0)
+        best = np.where(found >= found.max() - 1e-12, cost, np.inf)
+        index = np.unravel_index(int(best.argmin()), best.shape)
+        return Policy(self.stages, tuple(float(g[i]) for g, i in zip(grids, index, strict=True)))
+
+    def frontier(self, limits: Limits, budgets_s: Sequence[float]) -> list[tuple[Policy, Forecast]]:
+        """The best policy of each budget: cost against false alerts and discoveries."""
+        policies = [
+            self.best(Limits(limits.candidates, limits.signals, budget, limits.alerts, limits.fwer)) for budget in budgets_s
+        ]
+        return [(policy, self.forecast(policy, limits)) for policy in policies]
+
+    def _grids(self, limits: Limits) -> list[FloatArray]:
+        """Thresholds of each stage: quantiles of the injected runs, what the family-wise error allows, and 1."""
+        size = int(_CELLS ** (1 / len(self.stages))) - 2
+        levels = np.linspace(0, 1, min(size, 64) + 1)[1:]
+        always = (limits.fwer / limits.candidates, 1.0)
+        return [np.unique([*np.quantile(self.injected_RS[:, s], levels), *always]) for s in range(len(self.stages))]
+
+
+def combined_p(first: ArrayLike, second: ArrayLike) -> FloatArray:
+    """The p-value of two independent ones, by their product (R. A. Fisher's method).
+
+    >>> round(float(combined_p(0.01, 0.01)), 6)
+    0.001021
+    """
+    product = np.asarray(first, dtype=np.float64) * np.asarray(second, dtype=np.float64)
+    return np.asarray(product * (1 - np.log(product)))
+
+
+def conservative_p(p_RE: FloatArray) -> FloatArray:
+    """(R,) the largest p-value of several encoders, seeds or templates on the same events: valid however they depend."""
+    return np.asarray(p_RE.max(axis=1))
+
+
+def overlap(scores_EN: FloatArray, share: float = 0.01) -> float:
+    """How far encoders choose the same events: of the `share` most signal-like of each, the part that two have in common.
+
+    Mean over pairs; `share` is what chance gives. Models alike in all but size can choose different events (2603.23593).
+    """
+    E, N = scores_EN.shape
+    if E < 2 or not 0 < share < 1:
+        raise BadInput(f"an overlap needs two encoders and a share between 0 and 1, got {E} and {share}")
+    top = max(1, round(share * N))
+    chosen_EN = np.zeros((E, N))
+    np.put_along_axis(chosen_EN, np.argsort(-scores_EN, axis=1, kind="stable")[:, :top], 1.0, axis=1)
+    common_EE = chosen_EN @ chosen_EN.T / top
+    return float(common_EE[~np.eye(E, dtype=bool)].mean())
+
+
+def level(passed_S: NDArray[np.bool_], agreement: float, injected_agreement_R: FloatArray) -> str:
+    """What to call a candidate: one of LEVELS by how many stages it passed, one lower if its encoders disagree.
+
+    agreement: its `overlap`; they disagree if it is rare even among injected signals that passed.
+    """
+    rank = int(np.ceil(passed_S.sum() / len(passed_S) * (len(LEVELS) - 1)))
+    disagree = agreement < np.quantile(injected_agreement_R, _TYPICAL)
+    return LEVELS[max(0, rank - int(disagree))]
+
+
+@dataclass(frozen=True)
+class Character:
+    """What a signal is like. posterior_K: over the bank. fraction: expected share of signal. signal_N: probability of
+    each event to be signal.
+    """
+
+    posterior_K: FloatArray
+    fraction: float
+    signal_N: FloatArray
+
+
+def characterise(log_ratio_NK: FloatArray, prior_K: FloatArray, fractions: FloatArray = _FRACTIONS) -> Character:
+    """The posterior over the bank and the signal's share, for data that are a mixture of the background and one signal.
+
+    log_ratio_NK: log of each signal's density over the background's. fractions: equally likely before.
+    """
+    log_posterior_KF = np.empty((len(prior_K), len(fractions)))
+    odds = [np.log(f) - np.log1p(-f) for f in fractions]
+    for i, (f, odd) in enumerate(zip(fractions, odds, strict=True)):
+        log_posterior_KF[:, i] = len(log_ratio_NK) * np.log1p(-f) + np.logaddexp(0, log_ratio_NK + odd).sum(axis=0)
+    with np.errstate(divide="ignore"):
+        log_posterior_KF += np.log(prior_K)[:, None]
+    posterior_KF = np.exp(log_posterior_KF - log_posterior_KF.max())
+    posterior_KF /= posterior_KF.sum()
+    signal_N = sum(
+        (1 / (1 + np.exp(-np.clip(log_ratio_NK + odd, -500, 500)))) @ posterior_KF[:, i] for i, odd in enumerate(odds)
+    )
+    return Character(posterior_KF.sum(axis=1), float(posterior_KF.sum(axis=0) @ fractions), np.asarray(signal_N))
+
+
+def particle_importance(score: Callable[[Cloud], ArrayLike], event: Cloud) -> FloatArray:
+    """(P,) by how much the score of one event falls when each of its particles is taken away."""
+    if len(event) != 1 or event.counts[0] < 2:
+        raise BadInput(f"the importance of particles is that of one event with two or more, got {event.counts.tolist()[:3]}")
+    P = int(event.counts[0])
+    names = event.particles.fields
+    kept = ~np.eye(P, dtype=bool)
+    without = Cloud.from_flat(
+        np.full(P, P - 1),
+        {n: np.broadcast_to(event.flat(n), (P, P))[kept] for n in names},
+        {n: np.repeat(np.asarray(c), P, axis=0) for n, c in event.events.items()},
+        event.schema,
+    )
+    return float(np.asarray(score(event))[0]) - np.asarray(score(without), dtype=np.float64)
+
+
+def _alert_stage(stages: Sequence[Stage]) -> int:
+    """The stage whose passing is told to people; the last one without a mark."""
+    return next((i for i, stage in enumerate(stages) if stage.alert), len(stages) - 1)
+
+
+def _shares(p_RS: FloatArray, grids: Sequence[FloatArray]) -> FloatArray:
+    """(G, G, ...) share of the runs that pass all thresholds, for every combination of them."""
+    index = tuple(np.searchsorted(grid, p_RS[:, s]) for s, grid in enumerate(grids))
+    shape = tuple(len(grid) for grid in grids)
+    counts = np.bincount(np.ravel_multi_index(index, shape), minlength=int(np.prod(shape))).reshape(shape) / len(p_RS)
+    return reduce(np.cumsum, range(len(grids)), counts)
+
+
+def _reaching(shares: FloatArray, stage: int) -> FloatArray:
+    """Share of the runs that reach a stage, of the same number of dimensions: later thresholds do not matter."""
+    return shares[tuple(slice(None) if s < stage else slice(-1, None) for s in range(shares.ndim))]

@@ -1,0 +1,387 @@
+"""MINERvA's transfer study (arXiv:2604.12364): pre-trained weights, scratch, baselines and cuts at few and many labels."""
+
+# N event, C class, E embedding
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cloudchamber import recipe as recipes
+from cloudchamber.data import read
+from cloudchamber.data.readers.minerva_truth import PION_CLASSES
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.errors import BadInput
+from cloudchamber.events import Cloud, Label
+from cloudchamber.neutrinos import simulate_neutrinos
+from cloudchamber.nn.backbone import Encoded
+from cloudchamber.recipe import Recipe
+from cloudchamber.stats import metrics, minerva, paired, steps_to_reach
+from cloudchamber.stats.metrics import Estimate
+from cloudchamber.suites import minerva_baselines as baselines
+from cloudchamber.suites.base import Findings, Settings, Suite, Target, Tell, mean
+from cloudchamber.suites.minerva_baselines import ENERGY, PION, UNIT_ENERGY, Contestant, Draw, Mask, Sample, Tables
+from cloudchamber.train.fit import Fitted, citations, fit
+from cloudchamber.train.rows import Rows
+from cloudchamber.train.scoring import embeddings
+from cloudchamber.train.weights import read_config, weights_folder
+
+Arm = Literal["full", "scratch"]
+Numbers = NDArray[np.float64]
+ARMS: tuple[Arm, ...] = ("full", "scratch")
+# True variable -> which background a bin has, and its label: of the charged pion, or for CC1pi0 of the pi0.
+_VARIABLES: Mapping[str, Literal["in the bin", "all"]] = {
+    "pion_energy": "all",
+    "pion_theta": "all",
+    "w": "in the bin",
+    "q3": "in the bin",
+}
+# IQR/MPV of the published pre-trained model over that of its calorimetric baseline, in bins of q3 (arXiv:2604.12364).
+PUBLISHED_RATIOS = (0.724 / 1.007, 0.545 / 0.791, 0.486 / 0.686, 0.450 / 0.616, 0.432 / 0.563)
+_LEAST_MAT = 0.05  # GeV, as the study judges its own
+_LEAST_SIGNAL = 100  # test events of a bin in which a margin over the cuts is more than chance
+_NONE = Estimate(float("nan"), 0.0)
+_HEADS = (PION, *minerva.SIGNAL)
+_PAIRED = {**{f"auprc_{task}": 1 for task in minerva.SIGNAL}, "iqr_over_mpv": -1}  # figures compared; 1: more is better
+
+
+class Options(Settings):
+    """tuples: MasterAnaDev files; events of `beam` are simulated without them. labels: training events of each comparison.
+
+    pool, validation, test: events to draw labelled ones from (every seed its own, which overlap), to choose the best step,
+    and to test. steps, batch, optimisation: of every training alike, further entries of a recipe's optimisation.
+    """
+
+    tuples: tuple[str, ...] = ()
+    beam: str = "minerva_me"
+    tokens: str = "minerva_clusters"
+    weights: str = "xs"
+    labels: tuple[int, ...] = (100, 1000, 10_000)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    pool: int = 20_000
+    validation: int = 400
+    test: int = 6000
+    steps: int = 200
+    batch: int = 64
+    max_particles: int = 128
+    optimisation: dict[str, Any] = Field(default_factory=dict)
+    simulation_seed: int = 2604
+    workers: int | None = None
+    device: str = "cpu"
+
+    @classmethod
+    def tiny(cls) -> Mapping[str, Any]:
+        """Two seeds, 60 labels, four steps."""
+        sizes = {"pool": 400, "validation": 50, "test": 400, "steps": 4, "batch": 16, "max_particles": 24}
+        return {"labels": (60,), "seeds": (0, 1), **sizes}
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What the scores of the test events are compared with. variables: (N,) by task and name; edges: of their bins.
+
+    judged: (N,) events that the energy is judged on. energy, q3: true, in GeV.
+    """
+
+    pion: NDArray[np.int64]
+    variables: Mapping[str, Mapping[str, Numbers]]
+    edges: Mapping[str, Mapping[str, tuple[float, ...]]]
+    cuts: Mapping[str, Mapping[str, Mask]]
+    judged: Mask
+    energy: Numbers
+    q3: Numbers
+
+    def signal(self, task: str) -> Mask:
+        """(N,) the signal of a task."""
+        return np.isin(self.pion, minerva.SIGNAL[task])
+
+
+def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | None = None) -> Findings:
+    """Every model at every number of labels and seed, judged on the same test events.
+
+    contestants: further models by name; one without tables for a draw is left out of it. Figures of all test events are at
+    every number of labels; in bins, at the largest, only those of the networks and of further models.
+    """
+    cloud = events(options)
+    sample = Sample(cloud, TrainingSet.from_cloud(cloud, options.max_particles))
+    exam = _exam(cloud[: options.test])
+    others = {"trees": baselines.boosted_trees, "mlp": baselines.mlp, **(contestants or {})}
+    unbinned = {"trees", "mlp", *(f"{arm}_softmax" for arm in ARMS)}
+    found: dict[str, list[Estimate]] = {n: [e] for n, e in _without_training(cloud[: options.test], exam).items()}
+    for number in options.labels:
+        bins, losses = number == max(options.labels), list[dict[Arm, dict[int, float]]]()
+        for seed in options.seeds:
+            draw = _draw(sample, options, number, seed)
+            scored: dict[str, Tables] = {}
+            curves: dict[Arm, dict[int, float]] = {}
+            for arm in ARMS:
+                fitted, curves[arm] = train(sample, draw, options, arm)
+                scored[arm] = scores(fitted, sample, draw, options)
+                scored[f"{arm}_softmax"] = {PION: scored[arm][PION], **_by_sums(sample, draw, scored[arm])}
+            scored |= {name: made for name, contestant in others.items() if (made := contestant(sample, draw))}
+            losses.append(curves)
+            for model, tables in scored.items():
+                for name, estimate in judge(tables, exam, bins=bins and model not in unbinned).items():
+                    found.setdefault(f"{name}_{model}_{number}", []).append(estimate)
+            shown = ", ".join(f"{m} {found[f'auprc_ccnpi_{m}_{number}'][-1].value:.3f}" for m in scored)
+            tell(f"{number} labels, seed {seed}, AUPRC of CCNpi: {shown}")
+        for name, values in _speed(losses).items():
+            found[f"{name}_{number}"] = [Estimate(v, 0.0) for v in values]
+        found |= {f"{n}_{number}": [e] for n, e in _compared(found, number).items()}
+    found |= {n: [e] for n, e in _worst(found, exam, max(options.labels)).items()}
+    finite = {n: tuple(v) for n, v in found.items() if np.isfinite([(e.value, e.error) for e in v]).all()}
+    asked = _targets(options)
+    there = tuple(t for t in asked if t.figure in finite)
+    finite["targets_without_a_figure"] = (Estimate(float(len(asked) - len(there)), 0.0),)
+    owed = citations(recipe(options, sample, "full", 0), cloud.schema)
+    about = {"dataset": cloud.schema.dataset, "simulated_by_us": not options.tuples, "test": options.test, **_shares(exam)}
+    return Findings(finite, (*there, Target("targets_without_a_figure", "<=", 0)), about, tuple(owed))
+
+
+def events(options: Options) -> Cloud:
+    """The events of the study: first those to test, then those to validate, then the pool; with the labels to learn.
+
+    Raises BadInput if the files hold too few events or no truth, or the pool fewer than the most labels.
+    """
+    number = options.test + options.validation + options.pool
+    if max(options.labels) > options.pool:
+        raise BadInput(f"{max(options.labels)} labels cannot be drawn from a pool of {options.pool} events; set a larger pool")
+    if options.tuples:
+        cloud = read(options.tuples, options.tokens, stop=number)
+    else:
+        cloud = simulate_neutrinos(
+            options.beam, number, seed=options.simulation_seed, tokens=options.tokens, workers=options.workers
+        )
+    if len(cloud) < number or PION not in cloud.schema.label_names:
+        raise BadInput(f"the study needs {number} simulated events with their truth, {cloud.schema.dataset!r} has {len(cloud)}")
+    cloud = cloud[np.random.default_rng(options.simulation_seed).permutation(number)]
+    pion = np.asarray(cloud.labels[PION])
+    columns = {name: np.isin(pion, signal).astype(np.int64) for name, signal in minerva.SIGNAL.items()}
+    columns[ENERGY] = np.log1p(np.asarray(cloud.labels["available_energy"]) / UNIT_ENERGY)
+    labels = (
+        *(Label(name=n, classes=("rest", n)) for n in minerva.SIGNAL),
+        Label(name=ENERGY, description="ln(1 + E/0.1 GeV)"),
+    )
+    schema = cloud.schema.model_copy(update={"labels": (*cloud.schema.labels, *labels)})
+    return Cloud(cloud.particles, {**cloud.events, **columns}, schema)
+
+
+def recipe(options: Options, sample: Sample, arm: Arm, seed: int) -> Recipe:
+    """One training: the study's softmax, a head for each task, and the available energy with its spread."""
+    return recipes.make(
+        {
+            "name": f"minerva {arm}",
+            "size": read_config(weights_folder(options.weights)).size,
+            "weights": options.weights if arm == "full" else None,
+            "adapt": arm,
+            "tasks": (
+                *({"task": "classify", "target": name} for name in _HEADS),
+                {"task": "regress", "target": ENERGY, "options": {"loss": "gaussian"}},
+            ),
+            "optimisation": {"steps": options.steps, "batch": options.batch, "checkpoints": 0, **options.optimisation},
+            "max_particles": options.max_particles,
+            "new_features": (*sample.data.particle_names[2:], *sample.data.column_names),
+            "seed": seed,
+        }
+    )
+
+
+def train(sample: Sample, draw: Draw, options: Options, arm: Arm) -> tuple[Fitted, dict[int, float]]:
+    """A fitted network, and its validation losses by step."""
+    curve: dict[int, float] = {}
+
+    def note(step: int, _: int, record: Mapping[str, Any]) -> None:
+        if record["split"] == "val":
+            curve[step] = float(record["loss"])
+
+    rows = Rows(draw.train, draw.val, draw.test)
+    fitted = fit(recipe(options, sample, arm, draw.seed), sample.data, rows, device=options.device, on_record=note)
+    return fitted, curve
+
+
+@torch.inference_mode()
+def scores(fitted: Fitted, sample: Sample, draw: Draw, options: Options) -> Tables:
+    """The score tables of the test events from every head, with one pass of the backbone."""
+    vectors_NE = torch.from_numpy(embeddings(fitted.network.backbone, sample.data, draw.test, options.device))
+    encoded = Encoded(torch.empty(0), vectors_NE)
+    heads = {str(t.spec.target): t.cpu().predict(encoded).numpy() for t in fitted.network.tasks}
+    found = {name: baselines.table(sample, draw, name, heads[name]) for name in _HEADS}
+    return found | {ENERGY: baselines.table(sample, draw, ENERGY, heads[ENERGY][:, :1], heads[ENERGY][:, 1:])}
+
+
+def judge(tables: Tables, exam: Exam, *, bins: bool) -> dict[str, Estimate]:
+    """The figures of one model by name. bins: whether also those in bins of the truth."""
+    found: dict[str, Estimate] = {}
+    for task in minerva.SIGNAL:
+        score, signal = tables[task].scores_NC[:, 1].astype(np.float64), exam.signal(task)
+        found[f"auprc_{task}"] = minerva.average_precision(signal, score)
+        found[f"auroc_{task}"] = metrics.auc(signal, score)
+        for name, passes in exam.cuts.items():
+            threshold = minerva.threshold_at(signal, score, float(passes[task][~signal].mean()))
+            found[f"tpr_at_{name}_{task}"] = minerva.efficiency(score[signal] > threshold)
+        for variable, background in _VARIABLES.items() if bins else ():
+            edges, values = exam.edges[task][variable], exam.variables[task][variable]
+            cuts = exam.cuts["evaluated"][task]
+            binned = minerva.tag_bins(signal, score, values, edges, passes_cuts=cuts, background=background)
+            for i, one in enumerate(binned):
+                place = f"{task}_{variable}_{i}"
+                found |= {f"auprc_{place}": one.auprc, f"auroc_{place}": one.auroc, f"tpr_{place}": one.tpr}
+    if ENERGY not in tables:
+        return found
+    energy = tables[ENERGY].where(exam.judged)
+    learned, spread = energy.scores_NC[:, 0].astype(np.float64), energy.spread_NC
+    pull = None if spread is None else (learned - energy.truth) / spread[:, 0]
+    energies = (exam.energy[exam.judged], np.expm1(np.maximum(learned, 0)) * UNIT_ENERGY)
+    return found | _energy_figures(*energies, exam.q3[exam.judged], pull)
+
+
+def _energy_figures(true: Numbers, reco: Numbers, q3: Numbers, pull: Numbers | None = None) -> dict[str, Estimate]:
+    """In bins of q3, and the mean of IQR/MPV over them."""
+    binned = minerva.energy_bins(true, reco, q3, pull=pull)
+    names = ("iqr_over_mpv", "mpv", "bias", "pull")
+    found = {f"{n}_{i}": getattr(one, n) for i, one in enumerate(binned) for n in names}
+    widths = [one.iqr_over_mpv for one in binned]
+    error = float(np.sqrt(np.sum(np.square([w.error for w in widths])))) / len(widths)
+    return found | {"iqr_over_mpv": Estimate(float(np.mean([w.value for w in widths])), error)}
+
+
+def _without_training(cloud: Cloud, exam: Exam) -> dict[str, Estimate]:
+    """The cuts' rates in all events and in every bin, and the calorimetric energy's figures."""
+    found: dict[str, Estimate] = {}
+    for name, passes in exam.cuts.items():
+        for task, passed in passes.items():
+            signal = exam.signal(task)
+            found[f"fpr_cuts_{name}_{task}"] = minerva.efficiency(passed[~signal])
+            found[f"tpr_cuts_{name}_{task}"] = minerva.efficiency(passed[signal])
+    for task, variables in exam.variables.items():
+        signal, passed = exam.signal(task), exam.cuts["evaluated"][task]
+        for variable, values in variables.items():
+            edges = exam.edges[task][variable]
+            binned = minerva.tag_bins(signal, passed, values, edges, passes_cuts=passed)
+            found |= {f"tpr_{task}_{variable}_{i}_cuts": one.tpr_cuts for i, one in enumerate(binned)}
+            found |= {f"signal_{task}_{variable}_{i}": Estimate(one.n_signal, 0.0) for i, one in enumerate(binned)}
+            found |= {f"edge_{task}_{variable}_{i}": Estimate(edge, 0.0) for i, edge in enumerate(edges)}
+    energies, mat = baselines.calorimetric(cloud), np.asarray(cloud.labels["available_energy_mat"])
+    for name, kept, true, reco in (
+        ("calorimetric", exam.judged, exam.energy, energies["study"]),
+        ("calorimetric_mat", exam.judged & (mat >= _LEAST_MAT), mat, energies["mat"]),  # its own convention of the truth
+    ):
+        found |= {f"{n}_{name}": e for n, e in _energy_figures(true[kept], reco[kept], exam.q3[kept]).items()}
+    return found
+
+
+def _exam(cloud: Cloud) -> Exam:
+    labels = cloud.labels
+    pions = {task: "pi0" if task == "cc1pi0" else "pion" for task in minerva.SIGNAL}
+    variables = {
+        task: {
+            **{f"pion_{n}": np.asarray(labels[f"{pion}_{n}"]) for n in ("energy", "theta")},
+            **{n: np.asarray(labels[n]) for n in ("w", "q3")},
+        }
+        for task, pion in pions.items()
+    }
+    pion_class, energy = np.asarray(labels[PION]), np.asarray(labels["available_energy"])
+    fixed = {"w": minerva.W_EDGES, "q3": minerva.TAG_Q3_EDGES}
+    edges = {
+        task: fixed | {n: minerva.equal_bins(v[n], np.isin(pion_class, minerva.SIGNAL[task])) for n in v if n not in fixed}
+        for task, v in variables.items()
+    }
+    momentum = baselines.muon_momentum(cloud)
+    judged = minerva.has_energy_figures(
+        cloud.events["muon_theta"], momentum, cloud.events["hadron_recoil_ccinc_energy"], energy
+    )
+    return Exam(pion_class, variables, edges, baselines.cuts(cloud), judged, energy, np.asarray(labels["q3"]))
+
+
+def _draw(sample: Sample, options: Options, number: int, seed: int) -> Draw:
+    """Labelled events from the pool, every pion class in proportion and at least twice."""
+    first = options.test + options.validation
+    pion = np.asarray(sample.cloud.labels[PION])[first:]
+    order = np.random.default_rng(seed).permutation(len(pion))
+    groups = [order[pion[order] == c] for c in range(len(PION_CLASSES))]
+    train_rows = np.concatenate([g[: max(2, round(number * len(g) / len(pion)))] for g in groups]) + first
+    return Draw(np.sort(train_rows), np.arange(options.test, first), np.arange(options.test), seed)
+
+
+def _by_sums(sample: Sample, draw: Draw, tables: Tables) -> Tables:
+    """The tasks' tables from the softmax over the pion classes, as in the study."""
+    summed = baselines.tables(sample, draw, tables[PION].scores_NC, tables[ENERGY].scores_NC[:, 0])
+    return {name: summed[name] for name in minerva.SIGNAL}
+
+
+def _speed(curves: list[dict[Arm, dict[int, float]]]) -> dict[str, list[float]]:
+    """Best validation losses, and the share of scratch's steps to its best loss in which the pre-trained one is as good.
+
+    Where it never is, the share is that of all steps, a lower limit; `reached` counts the seeds where it is.
+    """
+    found: dict[str, list[float]] = {}
+    for curve in curves:
+        for arm, losses in curve.items():
+            found.setdefault(f"loss_{arm}", []).append(min(losses.values()))
+        best = min(curve["scratch"].values())
+        reached = steps_to_reach([*curve["full"]], [*curve["full"].values()], best)
+        own = steps_to_reach([*curve["scratch"]], [*curve["scratch"].values()], best)
+        found.setdefault("steps_share", []).append((reached or max(curve["full"])) / (own or 1))
+        found.setdefault("reached", []).append(float(reached is not None))
+    return found
+
+
+def _compared(found: Mapping[str, list[Estimate]], number: int) -> dict[str, Estimate]:
+    """Pre-trained less scratch over the seeds, and the p-value of a paired t test; 1 where pre-trained is not better."""
+    result = {}
+    for name, sign in _PAIRED.items():
+        full, scratch = ([sign * e.value for e in found[f"{name}_{arm}_{number}"]] for arm in ARMS)
+        test = paired(full, scratch)
+        result[f"gain_{name}"] = Estimate(test.mean, test.error)
+        result[f"p_{name}"] = Estimate(1.0 if test.mean <= 0 else test.p_t, 0.0)
+    return result
+
+
+def _worst(found: Mapping[str, list[Estimate]], exam: Exam, number: int) -> dict[str, Estimate]:
+    """Extremes over bins: the least margin over the cuts (with at least 100 signal events), the pull farthest from 1, the
+    largest bias; and IQR/MPV over that of the calorimetric energy in every bin.
+    """
+    model = f"full_{number}"
+    result = {}
+    for task in minerva.SIGNAL:
+        for variable in _VARIABLES:
+            margins, place = [], f"{task}_{variable}"
+            for i in range(len(exam.edges[task][variable]) - 1):
+                if found[f"signal_{place}_{i}"][0].value < _LEAST_SIGNAL:
+                    continue
+                ours, cuts = mean(found[f"tpr_{place}_{i}_{model}"]), found[f"tpr_{place}_{i}_cuts"][0]
+                margins.append(Estimate(ours.value - cuts.value, float(np.hypot(ours.error, cuts.error))))
+            result[f"margin_over_cuts_{place}"] = min(margins, key=lambda m: m.value, default=_NONE)
+    for name, centre in (("pull", 1.0), ("bias", 0.0)):
+        each = [mean(found[f"{name}_{i}_{model}"]) for i in range(len(PUBLISHED_RATIOS))]
+        off = [abs(e.value - centre) for e in each]
+        result[f"largest_{name}"] = Estimate(max(off), each[off.index(max(off))].error) if np.isfinite(off).all() else _NONE
+    for i in range(len(PUBLISHED_RATIOS)):
+        ours, theirs = mean(found[f"iqr_over_mpv_{i}_{model}"]), found[f"iqr_over_mpv_{i}_calorimetric"][0]
+        ratio = ours.value / theirs.value
+        error = ratio * float(np.hypot(ours.error / ours.value, theirs.error / theirs.value))
+        result[f"energy_ratio_{i}"] = Estimate(ratio, error)
+    return result
+
+
+def _targets(options: Options) -> tuple[Target, ...]:
+    found = []
+    for number in (n for n in options.labels if n <= 10_000):
+        found += [*(Target(f"p_{name}_{number}", "<=", 0.05) for name in _PAIRED), Target(f"steps_share_{number}", "<=", 0.5)]
+    found += [Target(f"margin_over_cuts_{t}_{v}", ">=", 0.0) for t in minerva.SIGNAL for v in _VARIABLES if v != "pion_theta"]
+    found += [Target("largest_pull", "<=", 0.05), Target("largest_bias", "<=", 0.02)]
+    return (*found, *(Target(f"energy_ratio_{i}", "<=", ratio) for i, ratio in enumerate(PUBLISHED_RATIOS)))
+
+
+def _shares(exam: Exam) -> dict[str, Any]:
+    counts = np.bincount(exam.pion, minlength=len(PION_CLASSES))
+    return {"classes": dict(zip(PION_CLASSES, counts.tolist(), strict=True)), "judged": int(exam.judged.sum())}
+
+
+SUITE = Suite("minerva", "available energy and pion final states of neutrino events", Options, study)

@@ -1,0 +1,166 @@
+"""MINERvA's baselines: cuts, calorimetric energies, and scikit-learn's models of the event columns."""
+
+# N event, T particle of any event, G event column, C class
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from cloudchamber.data.readers.minerva_truth import PION_CLASSES
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.events import Cloud
+from cloudchamber.stats import ScoreTable
+from cloudchamber.stats.minerva import SIGNAL
+
+Mask = NDArray[np.bool_]
+Tables = Mapping[str, ScoreTable]  # of PION, of each task in SIGNAL, of ENERGY
+PION, ENERGY = "pion_class", "log_available_energy"
+UNIT_ENERGY = 0.1  # GeV: what is learned is ln(1 + E / 0.1 GeV), near the logarithm where reco/true is judged
+_PI0 = 0.134977  # GeV, as in the study's cut
+_CALORIMETRIC = 1.17  # the study's factor; also MAT-MINERvA's
+_SMALL = 500  # events; with fewer a tenth of them tells nothing about when to stop
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Events with their labels, as a cloud and as a training set, in the same order."""
+
+    cloud: Cloud
+    data: TrainingSet
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Rows of a sample that train, choose the best step, and test, in one training."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    seed: int
+
+
+Contestant = Callable[[Sample, Draw], Tables]
+
+
+def cuts(cloud: Cloud) -> dict[str, dict[str, Mask]]:
+    """(N,) events that pass the cuts for each task.
+
+    "evaluated": the study's. Its "pion prongs" have pid 8 or 9, which mean proton and neutron. "michel": the same without the
+    prongs, so that decay electrons alone tell pions. The cuts on MasterAnaDev_pion_* need branches that no reader has.
+    """
+    muon, michel = np.isfinite(muon_momentum(cloud)), cloud.events["n_michel"]
+    own = cloud.events.get("n_hadron_prongs")  # minerva_published counts also what is no object
+    prongs = _sum(cloud, cloud.flat("is_proton_prong")) if own is None else own
+    photon = cloud.flat("is_photon") == 1
+    px, py, pz, energy = (_sum(cloud, np.where(photon, cloud.flat(n), 0.0)) for n in ("px", "py", "pz", "energy"))
+    mass = np.sqrt(np.maximum(energy**2 - px**2 - py**2 - pz**2, 0.0))
+    pi0 = muon & (_sum(cloud, photon) == 2) & (np.abs(mass - _PI0) < _PI0) & (michel == 0)
+    one, many = muon & (michel == 1), muon & (michel >= 1)
+    return {
+        "evaluated": {"cc1pi": one & (prongs == 1), "ccnpi": many & (prongs >= 1), "cc1pi0": pi0 & (prongs == 0)},
+        "michel": {"cc1pi": one, "ccnpi": many, "cc1pi0": pi0},
+    }
+
+
+def muon_momentum(cloud: Cloud) -> NDArray[np.float64]:
+    """(N,) momentum [GeV] of the muon matched to MINOS; NaN without one."""
+    muon = cloud.flat("is_muon") == 1
+    squares = [_sum(cloud, np.where(muon, cloud.flat(n), 0.0)) ** 2 for n in ("px", "py", "pz")]
+    return np.where(_sum(cloud, muon) > 0, np.sqrt(sum(squares)), np.nan)
+
+
+def calorimetric(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
+    """(N,) available energies [GeV]: "study" for its convention, "mat" for MAT-MINERvA's.
+
+    "study": 1.17 x blob_recoil_E. "mat": 1.17 x (tracker + ECAL), each at least 0, as MAT-MINERvA's older function; the newer
+    one takes off the muon's fuzz by plane, for which the readers have no column.
+    """
+    whole, tracker, ecal = (np.nan_to_num(cloud.events[f"blob_recoil_energy{n}"]) for n in ("", "_tracker", "_ecal"))
+    return {"study": _CALORIMETRIC * whole, "mat": _CALORIMETRIC * (np.maximum(tracker, 0) + np.maximum(ecal, 0))}
+
+
+def boosted_trees(sample: Sample, draw: Draw) -> Tables:
+    """scikit-learn's histogram gradient boosting with its defaults on the event columns."""
+    models = [kind(random_state=draw.seed) for kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor)]
+    return _fitted(sample, draw, *models)
+
+
+def mlp(sample: Sample, draw: Draw) -> Tables:
+    """Two hidden layers of 64 on the event columns, compressed and standardised."""
+    options = {"alpha": 1e-2, "early_stopping": len(draw.train) >= _SMALL, "random_state": draw.seed}
+    models = [
+        make_pipeline(
+            FunctionTransformer(_compressed),
+            SimpleImputer(add_indicator=True, keep_empty_features=True),
+            StandardScaler(),
+            kind(hidden_layer_sizes=(64, 64), **options),
+        )
+        for kind in (MLPClassifier, MLPRegressor)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of few events it stops at the 200th epoch
+        return _fitted(sample, draw, *models)
+
+
+def tables(
+    sample: Sample, draw: Draw, pion_NC: NDArray[Any], energy_N: NDArray[Any], *, spread_N: NDArray[Any] | None = None
+) -> dict[str, ScoreTable]:
+    """The score tables of the test events from the probabilities of the pion classes and ln(1 + E / 0.1 GeV).
+
+    A task's score is the sum over its signal's classes, as in the study.
+    """
+    found = {PION: table(sample, draw, PION, pion_NC)}
+    for name, classes in SIGNAL.items():
+        signal_N = np.clip(pion_NC[:, list(classes)].sum(axis=1), 0, 1)
+        found[name] = table(sample, draw, name, np.column_stack([1 - signal_N, signal_N]))
+    spread_N1 = None if spread_N is None else spread_N[:, None]
+    return found | {ENERGY: table(sample, draw, ENERGY, energy_N[:, None], spread_N1)}
+
+
+def table(
+    sample: Sample, draw: Draw, target: str, scores_NC: NDArray[Any], spread_NC: NDArray[Any] | None = None
+) -> ScoreTable:
+    """The score table of one target of the test events."""
+    label, chosen = sample.cloud.schema.label(target), sample.data[draw.test]
+    return ScoreTable(
+        target=target,
+        classes=label.classes,
+        event_id=chosen.ids,
+        truth=np.asarray(sample.cloud.events[target])[draw.test],
+        scores_NC=np.asarray(scores_NC, dtype=np.float32),
+        fold=np.full(len(draw.test), 2, dtype=np.int8),
+        weight=np.ones(len(draw.test), dtype=np.float32),
+        spread_NC=None if spread_NC is None else np.asarray(spread_NC, dtype=np.float32),
+    )
+
+
+def _fitted(sample: Sample, draw: Draw, classifier: Any, regressor: Any) -> Tables:
+    x_NG = np.column_stack([np.asarray(sample.cloud.events[c.name], dtype=np.float64) for c in sample.cloud.schema.columns])
+    pion, energy = (np.asarray(sample.cloud.events[n]) for n in (PION, ENERGY))
+    known = draw.train[np.isfinite(energy[draw.train])]
+    classifier.fit(x_NG[draw.train], pion[draw.train])
+    pion_NC = np.zeros((len(draw.test), len(PION_CLASSES)))
+    pion_NC[:, classifier.classes_] = classifier.predict_proba(x_NG[draw.test])  # few labels may lack a class
+    return tables(sample, draw, pion_NC, regressor.fit(x_NG[known], energy[known]).predict(x_NG[draw.test]))
+
+
+def _compressed(x_NG: NDArray[Any]) -> NDArray[Any]:
+    """Energies over orders of magnitude, positions and counts to a few units, with their sign."""
+    return np.asarray(np.sign(x_NG) * np.log1p(np.abs(x_NG) * 100))
+
+
+def _sum(cloud: Cloud, values_T: NDArray[Any]) -> NDArray[np.float64]:
+    event = np.repeat(np.arange(len(cloud)), cloud.counts)
+    return np.bincount(event, weights=values_T, minlength=len(cloud)).astype(np.float64)
