@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cloudchamber.errors import BadInput, BadRun
 from cloudchamber.run import atomic, read_json, write_json
@@ -209,7 +210,8 @@ def _statistics(job: _Chunk) -> FloatArray:
     path = None if job.folder is None else job.folder / f"chunk-{job.number:05d}.npy"
     if path is not None and path.is_file():
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    statistics_TK = job.suite.statistics(*job.toys.chunk(job.number))
+    with threadpool_limits(1, "blas"):  # sums of one order: the same to the last bit in any process; workers use the cores
+        statistics_TK = job.suite.statistics(*job.toys.chunk(job.number))
     if path is not None:
         with atomic(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, statistics_TK)

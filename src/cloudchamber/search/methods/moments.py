@@ -59,6 +59,6 @@ METHOD = Method(
     role="broad",
     needs_bank=False,
     log_ratio=True,
-    citation="",
+    citation="doi:10.1214/aoms/1177732979",
     prepare=prepare,
 )
