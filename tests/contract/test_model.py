@@ -9,13 +9,15 @@ import torch
 from tests.toy import toy_cloud
 
 from cloudchamber.data.loader import make_batch
-from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.data.training_set import Part, TrainingSet
 from cloudchamber.errors import BadWeights
 from cloudchamber.events import Cloud, Feature
+from cloudchamber.events.kinematics import event_features, particle_features
 from cloudchamber.nn.backbone import Inputs, pair_features
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.train.network import adapt_network, load, new_network, save
 
+FRAMES = (("jet", 1.0), ("fixed-target", 1e-3), ("collider", 1.0))
 CLASSIFY = (TaskSpec(task="classify", target="label"),)
 
 
@@ -96,8 +98,32 @@ def in_frame(cloud, frame, scale):
     return Cloud.from_flat(cloud.counts, particles, cloud.events, schema)
 
 
-def test_events_of_another_frame_in_mev_look_to_the_weights_as_those_in_gev_did(tmp_path):
-    known, other = (TrainingSet.from_cloud(in_frame(toy_cloud(24), *how)) for how in (("jet", 1.0), ("fixed-target", 1e-3)))
+def test_fixed_target_events_are_looked_at_in_mev():
+    """What jets have in GeV, events of a thousandth of the energy have too: the model reads both alike."""
+    jets, small = (in_frame(toy_cloud(24), *how) for how in (("jet", 1.0), ("fixed-target", 1e-3)))
+    for features in (particle_features, event_features):
+        a, b = features(jets), features(small)
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], atol=1e-4, err_msg=name)
+
+
+def test_one_model_learns_from_two_frames_and_takes_events_of_both(tmp_path):
+    jets, small, whole = (in_frame(toy_cloud(24, seed=i), f, s) for i, (f, s) in enumerate(FRAMES))
+    both = TrainingSet([Part.from_cloud(c, 128) for c in (jets, small)])
+    save(network_for(both), tmp_path, data={})
+    network = load(tmp_path)
+    assert network.frame == "jet + fixed-target"
+    for cloud in (jets, small):
+        data = TrainingSet.from_cloud(cloud)
+        network.bind(data)
+        assert torch.isfinite(output(network, Inputs.of(make_batch(data, np.arange(24))))).all()
+        assert adapt_network(tmp_path, data, CLASSIFY, 128, (), torch.Generator())[1].renormalised == ()
+    with pytest.raises(BadWeights, match=r"frame 'jet \+ fixed-target', .* in frame 'collider'"):
+        network.bind(TrainingSet.from_cloud(whole))
+
+
+def test_events_of_another_frame_look_to_the_weights_as_those_that_they_know(tmp_path):
+    known, other = (TrainingSet.from_cloud(in_frame(toy_cloud(24), *how)) for how in (("jet", 1.0), ("fixed-target", 1e-2)))
     weights = network_for(known)
     weights.backbone.column.weight.data.zero_()  # ln(1 + m) of the event knows its unit
     save(weights, tmp_path, data={})

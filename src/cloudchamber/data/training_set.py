@@ -98,6 +98,7 @@ class TrainingSet:
         self.particle_names = _union(p.particle_names for p in kinds.values())
         self.column_names = _union(p.column_names for p in kinds.values())
         self.schema = _joined([p.schema for p in kinds.values()])
+        self.frames = _union([[p.schema.frame] for p in kinds.values()])
         self.columns_of_particles = (*self.particle_names, *self.schema.particle_label_names)
         if both := set(self.particle_names) & set(self.schema.particle_label_names):
             raise BadSchema(f"{self.schema.dataset!r}: {both.pop()!r} is a label of particles in one part, an input in another")

@@ -22,6 +22,10 @@ FLAGS = ("is_charged_hadron", "is_neutral_hadron", "is_photon", "is_electron", "
 # Columns that the model does not read: a code is a name and no number, the flags say it; and what is truth is no input.
 UNREAD = ("pdg", "true_track")
 
+# ln of GeV over the unit in which the model looks at a frame. Few-GeV events leave deposits of MeV: in MeV they have the
+# numbers that jets have in GeV, and one model can learn from both.
+_LOG_UNIT = {"fixed-target": float(np.log(1e3))}
+
 _FLOOR = 1e-8  # GeV: below it a momentum is numerically zero and its logarithm carries nothing
 
 
@@ -105,7 +109,8 @@ def particle_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
     """Every model feature of the particles, flat (sum of counts,): GEOMETRY, DERIVED, then the schema's own but UNREAD.
 
     In the frame "jet" the axis is the sum of the event's particles and deta carries the sign of the jet's eta
-    (JetClass convention). With a particle feature `jet` the axis is that of the particle's own jet.
+    (JetClass convention). With a particle feature `jet` the axis is that of the particle's own jet. log_pt and log_energy
+    are of GeV, in the frame "fixed-target" of MeV.
     """
     p = {n: cloud.flat(n).astype(np.float64) for n in ("px", "py", "pz", "energy")}
     event = np.repeat(np.arange(len(cloud)), cloud.counts)
@@ -118,14 +123,15 @@ def particle_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
     deta = np.where(axis_eta < 0, -1.0, 1.0) * (eta - axis_eta)
     dphi = wrap(phi - axis_phi)
     log_pt, log_energy = np.log(np.maximum(pt, _FLOOR)), np.log(np.maximum(p["energy"], _FLOOR))
+    unit = log_unit(cloud)
     features = {
         "pair_eta": eta - event_eta,
         "pair_phi": wrap(phi - event_phi),
-        "log_pt": log_pt,
+        "log_pt": log_pt + unit,
         "deta": deta,
         "dphi": dphi,
         "dr": np.hypot(deta, dphi),
-        "log_energy": log_energy,
+        "log_energy": log_energy + unit,
         "log_pt_rel": log_pt - np.log(np.maximum(axis_pt, _FLOOR)),
         "log_energy_rel": log_energy - np.log(np.maximum(axis_energy, _FLOOR)),
     }
@@ -134,12 +140,21 @@ def particle_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
     return {name: np.asarray(v, dtype=np.float32) for name, v in features.items()}
 
 
+def log_unit(cloud: Cloud) -> float:
+    """ln of GeV over the unit of pT and energy in the model's features of a cloud."""
+    return _LOG_UNIT.get(cloud.schema.frame, 0.0)
+
+
 def event_features(cloud: Cloud) -> dict[str, NDArray[np.float32]]:
-    """Every model feature of the events, (N,): those of the sum of its particles, then the schema's event columns."""
+    """Every model feature of the events, (N,): those of the sum of its particles, then the schema's event columns.
+
+    log_sum_pt and log_mass, ln(1 + m), in the unit of log_pt.
+    """
+    unit = log_unit(cloud)
     sum_pt = np.hypot(_total(cloud, "px"), _total(cloud, "py"))
     features: dict[str, NDArray[Any]] = {
-        "log_sum_pt": np.log(np.maximum(sum_pt, _FLOOR)),
-        "log_mass": np.log1p(invariant_mass(cloud)),
+        "log_sum_pt": np.log(np.maximum(sum_pt, _FLOOR)) + unit,
+        "log_mass": np.log1p(invariant_mass(cloud) * np.exp(unit)),
         "log_multiplicity": np.log1p(cloud.counts),
     }
     own = {c.name: cloud.events[c.name] for c in cloud.schema.columns}

@@ -27,6 +27,7 @@ from cloudchamber.tasks.base import Task, TaskKind
 from cloudchamber.train.weights import WeightsConfig, read_weights, weights_folder
 
 _Task = TypeVar("_Task", bound=Task)
+_AND = " + "  # between the frames of a model that knows several
 _NORM_EVENTS = 4096  # events from which features are normalised: means to a per cent
 
 
@@ -63,7 +64,7 @@ class Network(nn.Module):
         self.heads = nn.ModuleDict({t.key: t for t in tasks})
         self.max_particles = max_particles
         self.config: WeightsConfig | None = None
-        self.frame = ""  # of the events that it was trained on
+        self.frame = ""  # of the events that it was trained on; "jet + fixed-target" of events in both
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -90,10 +91,11 @@ class Network(nn.Module):
 
         Raises BadWeights unless the data have the features and the frame that the model was trained with.
         """
-        if self.frame not in ("", data.schema.frame):
+        given = _AND.join(data.frames)
+        if differ((self.frame, given)):
             raise BadWeights(
                 f"the model was trained on events in frame {self.frame!r}, {data.schema.dataset!r} is in frame "
-                f"{data.schema.frame!r}. Read the events as those of the training, such as whole events as their leading_jets."
+                f"{given!r}. Read the events as those of the training, such as whole events as their leading_jets."
             )
         self.backbone.particle.require(data.particle_names[2:])
         self.backbone.column.require(data.column_names)
@@ -137,12 +139,12 @@ def new_network(
 
 def frames_of(config: WeightsConfig, data: TrainingSet) -> tuple[str, str]:
     """The frame that some weights were trained in, "" if they do not say, and that of the data."""
-    return str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else data.schema.frame
+    return str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else _AND.join(data.frames)
 
 
 def differ(frames: tuple[str, str]) -> bool:
-    """Whether the data are known to be in another frame than the weights."""
-    return bool(frames[0]) and frames[0] != frames[1]
+    """Whether some of the data are known to be in another frame than all that the weights have seen."""
+    return bool(frames[0]) and not set(frames[1].split(_AND)) <= set(frames[0].split(_AND))
 
 
 def adapt_network(
@@ -284,7 +286,7 @@ def _assembled(
     """A backbone with its tasks, bound to what they will be trained on and have looked at."""
     backbone.particle.trained, backbone.column.trained = data.particle_names[2:], data.column_names
     network = Network(name, backbone, make_tasks(specs, data.schema, backbone), max_particles)
-    network.frame = data.schema.frame
+    network.frame = _AND.join(data.frames)
     network.bind(data)
     for task in network.tasks:
         task.prepare(data, data.everything if rows is None else rows, load)

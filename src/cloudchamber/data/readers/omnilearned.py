@@ -17,7 +17,7 @@ from cloudchamber.data.readers.jetclass import CLASSES
 from cloudchamber.errors import BadFile, BadInput
 from cloudchamber.events import Cloud, Feature, Label, Schema
 from cloudchamber.events.batch import pad
-from cloudchamber.events.kinematics import FLAGS, momenta, particle_features, pt_eta_phi
+from cloudchamber.events.kinematics import FLAGS, log_unit, momenta, particle_features, pt_eta_phi
 from cloudchamber.run import atomic
 
 _CITATION = ("arXiv:2510.24066",)
@@ -162,6 +162,7 @@ def _slots(cloud: Cloud, code: tuple[str, ...], tracks: tuple[str, ...]) -> NDAr
     """(T, F) the particles' columns as they stand in the file."""
     derived = particle_features(cloud)
     eta, phi, log_pt, log_energy = (derived[n] for n in ("pair_eta", "pair_phi", "log_pt", "log_energy"))
+    log_pt, log_energy = (v - np.float32(log_unit(cloud)) for v in (log_pt, log_energy))  # the format is in GeV
     if cloud.schema.dataset.startswith(_DATASET):
         _, eta, phi = pt_eta_phi(*(cloud.flat(n).astype(np.float64) for n in ("px", "py", "pz")))
     values = [eta, phi, np.where(log_pt == 0, _JUST_ABOVE_ONE, log_pt), log_energy]
