@@ -25,7 +25,7 @@ from cloudchamber.search.calibrate import Calibration, Permutations, Toys, Verdi
 from cloudchamber.search.frontier import Tilted, known_tilts, unseen_tilts
 from cloudchamber.search.inputs import Inputs, read
 from cloudchamber.search.knob import knob
-from cloudchamber.search.ledger import NAME, Head, Ledger, e_value
+from cloudchamber.search.ledger import NAME, Head, Ledger
 from cloudchamber.search.methods.bank import Mixture
 from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.nulls import Nulls, measure
@@ -135,7 +135,7 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
     observed = {"regions": results, "alpha": plan.alpha, **whole}
     write_json(path / "observed.json", observed)
     write_json(path / "summary.json", {**summary, "blind": False, **whole})
-    book.append("result", sha256=inputs.frozen, e=e_value(p), **whole)
+    book.append("result", sha256=inputs.frozen, **whole)
     return observed
 
 
