@@ -184,7 +184,7 @@ def _ensemble(inputs: Inputs, number: int, rows: NDArray[np.bool_]) -> tuple[Est
     assert inputs.data.mass_N is not None
     assert regions.range is not None
     mass_N, window = inputs.data.mass_N[rows], regions.signal[number]
-    degrees = (plan.systematics.degree, *plan.systematics.degrees)
+    degrees = plan.systematics.ensemble
     return tuple(Sidebands(mass_N, window, regions.range, d, regions.guard, regions.signal) for d in degrees)
 
 
@@ -210,8 +210,7 @@ def _closure(inputs: Inputs, workers: int) -> closures.Closure:
     else:
         assert pool.mass_N is not None
         assert regions.range is not None
-        degrees = (plan.systematics.degree, *plan.systematics.degrees)
-        number, guard = plan.systematics.closure, regions.guard
+        degrees, number, guard = plan.systematics.ensemble, plan.systematics.closure, regions.guard
         tested = closures.of_sidebands(pool.mass_N, regions.range, regions.signal, degrees, number, guard)
     methods, budget = suite(pool, inputs.bank, plan.methods, plan.seed), plan.budget.closure_toys
     setting = knob(methods, plan.generality)
