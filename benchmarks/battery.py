@@ -3,7 +3,7 @@
 35 alternatives in five families (shifts, bumps, smooth reweightings, stretched directions, thresholds), all at the same
 divergence from the background, at three strengths; and the eight signals of the bank that the search knows. The same methods
 at three settings of the knob, as shares of alpha: the bank alone, half and half, anything; and half and half as a mixture of
-likelihood ratios.
+likelihood ratios. Reference and data are drawn from one pool: the template is ideal.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from cloudchamber.search import battery, followup
 from cloudchamber.search.followup import Limits, Policy, Stage, Stored
 from cloudchamber.search.methods import kernel
 from cloudchamber.search.sample import Sample
+from cloudchamber.stats.event_p import event_p
 
 SEED = 11
 CAMPAIGNS = 1000
@@ -51,13 +52,11 @@ class Encoder:
         rng = np.random.default_rng(seed)
         self.test = kernel.prepare(Sample(encoded_NE), None, seed)
         sizes = [min(_CHUNK, toys - start) for start in range(0, toys, _CHUNK)]
-        self.null_T = np.sort(np.concatenate([self._statistic(*draw(np.zeros(_POOL), size, rng)) for size in sizes]))
+        self.null_T = np.concatenate([self._statistic(*draw(np.zeros(_POOL), size, rng)) for size in sizes])
 
     def p(self, data_TN: NDArray[np.float32], reference_TN: NDArray[np.float32]) -> NDArray[np.float64]:
         """(T,) p-values by rank, (b + 1) / (n + 1)."""
-        n = len(self.null_T)
-        above_T = n - np.searchsorted(self.null_T, self._statistic(data_TN, reference_TN), side="left")
-        return np.asarray((above_T + 1) / (n + 1))
+        return event_p(self.null_T, self._statistic(data_TN, reference_TN))
 
     def _statistic(self, data_TN: NDArray[np.float32], reference_TN: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(logsumexp(self.test.statistics(data_TN, reference_TN), axis=1))

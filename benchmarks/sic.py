@@ -205,7 +205,7 @@ def supervised(events: Part, signal: Part) -> dict[str, record.Figure]:
 def choices(learned: Dijets, rest: Dijets, truths: Mapping[str, Dijets], seeds: int) -> dict[str, record.Figure]:
     """ARGOS chooses among the arms for each signal in turn, which is then left out of the bank: its SIC over the best arm's.
 
-    It chooses on one half of the held-out events, as data and template, and is judged on the other.
+    It chooses on two thirds of the held-out background, data and template, and is judged on the last and on other signal.
     """
     share, first = [], []
     for name, truth in truths.items():

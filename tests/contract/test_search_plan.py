@@ -7,7 +7,7 @@ import pytest
 
 from cloudchamber.errors import BadInput, BadLedger, BadPlan
 from cloudchamber.search import plan as plans
-from cloudchamber.search.ledger import Head, Ledger, campaign_p, e_value, wealth
+from cloudchamber.search.ledger import Head, Ledger, wealth
 
 RESONANCE = {"regions": {"mass": "mjj", "range": [2500, 5000], "signal": [[3300, 3700]]}}
 
@@ -156,18 +156,8 @@ def test_a_campaign_is_never_overspent_and_a_discovery_gives_back(tmp_path):
     assert wealth(ledger.entries()) == pytest.approx(0.0)
 
 
-def test_e_values_have_mean_one_under_the_null_and_multiply(tmp_path):
-    from scipy.integrate import quad
-
-    assert quad(lambda u: e_value(u * u) * 2 * u, 1e-12, 1)[0] == pytest.approx(1.0)  # the mean over uniform p = u^2
-    ledger = Ledger(tmp_path / "l.jsonl")
-    for p in (0.01, 0.01, 0.9):
-        ledger.append("result", sha256="x", p=p, e=e_value(p))
-    assert campaign_p(ledger.entries()) == pytest.approx(1 / 25)
-
-
 @pytest.mark.parametrize("call", [
-    lambda path: Ledger(path).append("gossip"), lambda _: e_value(0.0),
+    lambda path: Ledger(path).append("gossip"),
     lambda path: Ledger(path).append("plan", sha256="a", alpha=float("nan")),
 ])  # fmt: skip
 def test_entries_that_mean_nothing_are_refused(call, tmp_path):

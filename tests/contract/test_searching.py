@@ -196,7 +196,10 @@ def test_the_verbs_do_the_same(tmp_path):
     assert again.exit_code == 2
 
 
-def test_weighted_references_are_refused(tmp_path):
+def test_weighted_events_are_refused(tmp_path):
+    plan, table, out = setup(tmp_path, {**events(np.random.default_rng(5), 3000), "weight": np.linspace(0.5, 2, 3000)})
+    with pytest.raises(BadInput, match="equal weights"):
+        searching.search(plan, table, out)
     plan, table, out = setup(tmp_path, events(np.random.default_rng(5), 3000))
     weighted = {**events(np.random.default_rng(6), 300), "weight": np.linspace(0.5, 2, 300)}
     write(tmp_path / "mc.parquet", weighted)

@@ -7,7 +7,7 @@ from scipy import stats
 from cloudchamber import registry
 from cloudchamber.errors import BadInput
 from cloudchamber.search import ratio
-from cloudchamber.search.calibrate import Bootstraps, Permutations, calibrate, null_statistics
+from cloudchamber.search.calibrate import Permutations, calibrate, null_statistics
 from cloudchamber.search.frontier import Tilted, frontier, known_tilts, unseen_tilts
 from cloudchamber.search.knob import Knob, knob
 from cloudchamber.search.sample import Bank, Sample
@@ -139,13 +139,6 @@ def test_windows_are_tested_one_by_one_and_an_empty_one_counts_for_nothing():
     assert (found[: len(found) // 2] < 0).all()
     with pytest.raises(BadInput, match="at least 50"):
         suite(pool, None, ("kernel",), seed=0, windows=[(0, 0.1)])
-
-
-def test_bootstraps_have_the_expected_counts():
-    rate = np.random.default_rng(7).random((2, 50))
-    data, reference = Bootstraps(rate, -np.ones(50), seed=0, size=20_000).chunk(0)
-    assert np.allclose(data.mean(0), rate.mean(0), atol=5 * np.sqrt(rate.max() / 20_000))
-    assert np.allclose(reference.mean(0), -1, atol=5 / np.sqrt(20_000))
 
 
 def test_every_method_has_a_citation_and_a_known_role():

@@ -257,9 +257,7 @@ def _ledger(found: _Search) -> Section:
     rows = []
     for e in found.ledger.entries():
         body = {
-            k: v
-            for k, v in e.body.items()
-            if k in ("name", "alpha", "region", "p", "closed", "windows", "discovery", "e", "text")
+            k: v for k, v in e.body.items() if k in ("name", "alpha", "region", "p", "closed", "windows", "discovery", "text")
         }
         told = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in body.items())
         own = "this search" if e.body.get("sha256") == found.info["frozen_sha256"] else str(e.body.get("sha256", ""))[:12]

@@ -1,6 +1,6 @@
 """Calibrate: p-values from pseudo-experiments of the whole search, in parallel, resumed after a kill."""
 
-# T toy, M toy or data to judge, N event of the pool, E member of an ensemble, K sub-test, L setting of the knob
+# T toy, M toy or data to judge, N event of the pool, K sub-test, L setting of the knob
 
 from __future__ import annotations
 
@@ -60,35 +60,6 @@ class Permutations:
         rows_TN = np.broadcast_to(np.arange(self.events) < self.data, (self.size, self.events))
         data_TN = rng.permuted(rows_TN, axis=1).astype(np.float32)
         return data_TN, 1 - data_TN
-
-
-@dataclass(frozen=True)
-class Bootstraps:
-    """A template with its uncertainty: each toy draws a member of the ensemble, then Poisson counts.
-
-    rate_EN: how often each event of the pool is expected in the data without a signal, by each member. reference_N: the
-    weight of each event in the background estimate, drawn anew with Poisson counts: an estimate that is linear in its
-    events (a fit of sidebands, a transfer factor) is so made again in each toy.
-    """
-
-    rate_EN: FloatArray
-    reference_N: FloatArray
-    seed: int
-    size: int = CHUNK
-
-    def __post_init__(self) -> None:
-        if self.rate_EN.ndim != 2 or self.rate_EN.shape[1:] != self.reference_N.shape or (self.rate_EN < 0).any():
-            raise BadInput(
-                f"rates are not negative, (members, events), got {self.rate_EN.shape} for {len(self.reference_N)} events"
-            )
-
-    def chunk(self, number: int) -> tuple[Counts, Counts]:
-        """(T, N) each."""
-        rng = np.random.default_rng((self.seed, number))
-        member_T = rng.integers(len(self.rate_EN), size=self.size)
-        data_TN = rng.poisson(self.rate_EN[member_T]).astype(np.float32)
-        weight_TN = rng.poisson(1.0, size=data_TN.shape) * self.reference_N
-        return data_TN, weight_TN.astype(np.float32)
 
 
 def null_statistics(

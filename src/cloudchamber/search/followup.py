@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -138,9 +138,7 @@ class Stored:
 
     def frontier(self, limits: Limits, budgets_s: Sequence[float]) -> list[tuple[Policy, Forecast]]:
         """The best policy of each budget: cost against false alerts and discoveries."""
-        policies = [
-            self.best(Limits(limits.candidates, limits.signals, budget, limits.alerts, limits.fwer)) for budget in budgets_s
-        ]
+        policies = [self.best(replace(limits, budget_s=budget)) for budget in budgets_s]
         return [(policy, self.forecast(policy, limits)) for policy in policies]
 
     def _grids(self, limits: Limits) -> list[FloatArray]:

@@ -62,6 +62,6 @@ def read(plan: Plan, root: Path, table: Path) -> Inputs:
         signal_N = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
         bank = Bank(concatenate(parts), signal_N, names, prior_S / prior_S.sum())
     reference = None if plan.reference is None else Sample.read(paths["reference"], plan.features)
-    if reference is not None and np.ptp(np.concatenate([reference.weights_N, data.weights_N])) > 0:
-        raise BadInput("data and reference must have equal weights: events of different weights cannot change places")
+    if np.ptp(np.concatenate([s.weights_N for s in (data, reference) if s is not None])) > 0:
+        raise BadInput("events of data and reference must have equal weights: they are counted, and may change places")
     return Inputs(plan, data, inside_N, selection_2N, reference, bank, paths)

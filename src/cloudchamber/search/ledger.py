@@ -3,7 +3,7 @@
 A JSONL file; `NAME.head` beside it holds the number of lines and the hash of the last one, and so does every run that wrote
 to it: a line that was changed, taken out or cut off is found. It keeps the books of a campaign too: tests may spend its
 alpha in shares, and what a discovery spent comes back (an online graphical procedure, arXiv:1910.04900: the family-wise error
-holds for any dependence); e-values of independent halves multiply (Ville's inequality).
+holds for any dependence).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Ledger:
         """Add an entry and return it. Raises BadLedger if the ledger was tampered with, BadInput if alpha is overspent.
 
         kind: one of KINDS. Numbers that mean something: "campaign" with alpha, before any plan; "plan" with sha256 and the
-        alpha it claims; "result" with sha256 and p, and e for an e-value.
+        alpha it claims; "result" with sha256 and p.
         """
         if kind not in KINDS:
             raise BadInput(f"a ledger entry is one of {', '.join(KINDS)}, got {kind!r}")
@@ -143,30 +143,6 @@ def wealth(entries: list[Entry]) -> float:
             found.add(plan)
             left += claimed[plan]
     return left
-
-
-def e_value(p: float, kappa: float = 0.5) -> float:
-    """A bet against the null: of mean at most 1 under it, so independent ones multiply (arXiv:1912.06116, eq. 1).
-
-    >>> e_value(0.0001)
-    50.0
-    """
-    if not (0 < p <= 1 and 0 < kappa < 1):
-        raise BadInput(f"an e-value needs 0 < p <= 1 and 0 < kappa < 1, got {p} and {kappa}")
-    return float(kappa * p ** (kappa - 1))
-
-
-def campaign_p(entries: list[Entry]) -> float:
-    """1 / the largest product of the e-values up to any result: a p-value however often one looked (Ville).
-
-    Only of results on independent data; their entries carry `e`.
-    """
-    product, largest = 1.0, 1.0
-    for entry in entries:
-        if entry.kind == "result" and "e" in entry.body:
-            product *= float(entry.body["e"])
-            largest = max(largest, product)
-    return 1 / largest
 
 
 def _sealed(number: int, time: str, kind: str, body: Mapping[str, Any], previous: str) -> Entry:

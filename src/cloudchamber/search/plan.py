@@ -80,6 +80,11 @@ class Systematics(_Part):
     closure: int = Field(4, ge=1, le=20)
     closure_alpha: float = Field(0.01, gt=0, lt=1)
 
+    @property
+    def ensemble(self) -> tuple[int, ...]:
+        """All degrees, the one that judges first."""
+        return (self.degree, *self.degrees)
+
 
 class Budget(_Part):
     """What the search may cost.

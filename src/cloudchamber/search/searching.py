@@ -25,7 +25,7 @@ from cloudchamber.search.calibrate import Calibration, Permutations, Toys, Verdi
 from cloudchamber.search.frontier import Tilted, known_tilts, unseen_tilts
 from cloudchamber.search.inputs import Inputs, read
 from cloudchamber.search.knob import knob
-from cloudchamber.search.ledger import NAME, Head, Ledger, e_value
+from cloudchamber.search.ledger import NAME, Head, Ledger
 from cloudchamber.search.methods.bank import Mixture
 from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.nulls import Nulls, measure
@@ -135,7 +135,7 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
     observed = {"regions": results, "alpha": plan.alpha, **whole}
     write_json(path / "observed.json", observed)
     write_json(path / "summary.json", {**summary, "blind": False, **whole})
-    book.append("result", sha256=inputs.frozen, e=e_value(p), **whole)
+    book.append("result", sha256=inputs.frozen, **whole)
     return observed
 
 
@@ -184,7 +184,7 @@ def _ensemble(inputs: Inputs, number: int, rows: NDArray[np.bool_]) -> tuple[Est
     assert inputs.data.mass_N is not None
     assert regions.range is not None
     mass_N, window = inputs.data.mass_N[rows], regions.signal[number]
-    degrees = (plan.systematics.degree, *plan.systematics.degrees)
+    degrees = plan.systematics.ensemble
     return tuple(Sidebands(mass_N, window, regions.range, d, regions.guard, regions.signal) for d in degrees)
 
 
@@ -210,8 +210,7 @@ def _closure(inputs: Inputs, workers: int) -> closures.Closure:
     else:
         assert pool.mass_N is not None
         assert regions.range is not None
-        degrees = (plan.systematics.degree, *plan.systematics.degrees)
-        number, guard = plan.systematics.closure, regions.guard
+        degrees, number, guard = plan.systematics.ensemble, plan.systematics.closure, regions.guard
         tested = closures.of_sidebands(pool.mass_N, regions.range, regions.signal, degrees, number, guard)
     methods, budget = suite(pool, inputs.bank, plan.methods, plan.seed), plan.budget.closure_toys
     setting = knob(methods, plan.generality)

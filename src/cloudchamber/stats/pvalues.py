@@ -81,8 +81,8 @@ class Tail:
     """A generalised Pareto tail above a threshold (Ann. Stat. 3 (1975) 119), fitted to pseudo-experiments.
 
     The largest statistics are fitted, and the fit is carried on beyond them (as in arXiv:2211.07446). share: part of the
-    pseudo-experiments above the threshold; n: their number altogether. Its errors are for shapes above -1/2, which all tails
-    that do not end have.
+    pseudo-experiments above the threshold; n: their number altogether. The shape is not below 0 (an exponential): a tail with
+    an end, which few toys show by chance, would give p = 0 beyond it.
     """
 
     threshold: float
@@ -105,17 +105,16 @@ class Tail:
             raise BadInput("the largest statistics of the null are all equal: they have no tail to fit")
 
         # With t = shape / scale the best shape is a mean of logarithms: one number is left to search (Grimshaw,
-        # Technometrics 35 (1993) 185). t > -1 / largest keeps every excess possible; x is ln(1 + t * largest).
+        # Technometrics 35 (1993) 185). x is ln(1 + t * largest).
         def loss(x: float) -> float:
             t = np.expm1(x) / largest
             shape = float(np.log1p(t * excess).mean())
-            return float(np.log(shape / t) if abs(t * largest) > 1e-9 else np.log(mean)) + shape
+            return float(np.log(shape / t)) + shape
 
-        best = minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded", options={"xatol": 1e-6})
+        best = minimize_scalar(loss, bounds=(0.0, 5.0), method="bounded", options={"xatol": 1e-6})
         t = np.expm1(best.x) / largest
         shape = float(np.log1p(t * excess).mean())
-        scale = shape / t if abs(t * largest) > 1e-9 else mean
-        return cls(threshold, float(scale), shape, k / len(null), len(null))
+        return cls(threshold, shape / t, shape, k / len(null), len(null))
 
     def p(self, observed: float) -> PValue:
         """The p-value of a statistic above the threshold, `extrapolated`; BadInput for one below, which has a rank.
@@ -129,12 +128,11 @@ class Tail:
         step = 1e-5
         slopes = np.array(
             [
-                (self._log_survival(y, self.shape + step) - self._log_survival(y, self.shape - step)) / (2 * step),
+                (self._log_survival(y, self.shape + step) - self._log_survival(y, self.shape)) / step,
                 (self._log_survival(y / (1 + step), self.shape) - self._log_survival(y / (1 - step), self.shape)) / (2 * step),
             ]
         )
-        slopes = np.nan_to_num(slopes, nan=0.0, posinf=0.0, neginf=0.0)
-        grown = max(1 + self.shape, 0.5)  # the large-sample formula holds above shape -1/2
+        grown = 1 + self.shape
         covariance = grown * np.array([[grown, -1.0], [-1.0, 2.0]]) / k  # of the shape and of ln scale
         spread = float(np.sqrt(slopes @ covariance @ slopes + (1 - self.share) / k))
         value = max(float(np.exp(log_p)), np.finfo(float).tiny)
@@ -142,10 +140,7 @@ class Tail:
 
     @staticmethod
     def _log_survival(y: float, shape: float) -> float:
-        if abs(shape) < 1e-8:
-            return -y
-        inside = 1 + shape * y
-        return float(-np.log(inside) / shape) if inside > 0 else -np.inf
+        return float(-y if shape < 1e-8 else -np.log1p(shape * y) / shape)
 
 
 def p_of(observed: float, null_N: ArrayLike, reach: int = 10) -> PValue:

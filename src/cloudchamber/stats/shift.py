@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.errors import BadInput
+from cloudchamber.stats.event_p import event_p
 from cloudchamber.stats.metrics import effective_number
 from cloudchamber.stats.score_table import ScoreTable
 
@@ -74,10 +75,7 @@ def domain_p_values(validation: ScoreTable, table: ScoreTable) -> NDArray[np.flo
         apart = [x.astype(np.float64) - mean for mean in means_CE]
         return np.asarray(np.min([((d @ precision_EE) * d).sum(axis=1) for d in apart], axis=0))
 
-    reference = np.sort(distance(x_ME[ranked]))
-    further = len(reference) - np.searchsorted(reference, distance(x_NE), side="left")
-    p_values: NDArray[np.float64] = (1 + further) / (1 + len(reference))
-    return p_values
+    return event_p(distance(x_ME[ranked]), distance(x_NE))
 
 
 def _embeddings(validation: ScoreTable, table: ScoreTable) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -33,10 +33,6 @@ class Parametrised:
         """(T, 1) the largest log likelihood ratio over the parameters."""
         return log_ratio(self._z_TG(data_TN, reference_TN).max(axis=1, keepdims=True))
 
-    def fitted(self, data_N: Counts, reference_N: Counts) -> FloatArray:
-        """(P,) the parameters that describe the data best."""
-        return np.asarray(self.grid_GP[self._z_TG(data_N[None], reference_N[None])[0].argmax()], dtype=np.float64)
-
     def scores(self, features_MF: FloatArray, data_N: Counts, reference_N: Counts) -> FloatArray:
         """(M,) Neyman-Pearson scores at the fitted parameters."""
         point = int(self._z_TG(data_N[None], reference_N[None])[0].argmax())
