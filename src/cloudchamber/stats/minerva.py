@@ -130,7 +130,7 @@ def peak(ratio: NDArray[Any]) -> float:
     width = 0.9 * min(float(inner.std()), (high - low) / 1.34) * len(ratio) ** -0.2
     counts, edges = np.histogram(inner, np.linspace(0, 2, _GRID + 1))
     offset = np.arange(-_GRID, _GRID + 1) * (2 / _GRID)
-    density = np.convolve(counts, np.exp(-0.5 * (offset / max(width, 1 / _GRID)) ** 2), "same")[_GRID // 2 :][:_GRID]
+    density = np.convolve(counts, np.exp(-0.5 * (offset / max(width, 1 / _GRID)) ** 2), "full")[_GRID : 2 * _GRID]
     return float(edges[:-1][int(density.argmax())] + 1 / _GRID)
 
 
