@@ -18,7 +18,7 @@ from cloudchamber.cli import main as shell
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput
 from cloudchamber.simulate.neutrino import masteranadev
-from cloudchamber.stats import minerva
+from cloudchamber.stats import compare, minerva
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import base
 from cloudchamber.suites import minerva as suite
@@ -128,7 +128,8 @@ def test_models_of_the_event_columns_learn(sample, model):
 
 def test_a_study_compares_both_arms_and_every_baseline_at_the_same_steps(cloud, monkeypatch):
     monkeypatch.setattr(suite, "events", lambda _: cloud)
-    monkeypatch.setattr(minerva, "RESAMPLINGS", 5)
+    for module in (minerva, compare):
+        monkeypatch.setattr(module, "RESAMPLINGS", 5)
     lines = []
     found = suite.SUITE.run(OPTIONS, lines.append)
     assert len(lines) == 2
@@ -151,8 +152,8 @@ def test_a_study_compares_both_arms_and_every_baseline_at_the_same_steps(cloud, 
     assert "arXiv:2604.12364" in found.citation
 
 
-def test_arms_differ_in_their_start_alone(sample):
-    full, scratch = (suite.recipe(OPTIONS, sample, arm, 1).model_dump() for arm in suite.ARMS)
+def test_arms_differ_in_their_start_alone():
+    full, scratch = (suite.recipe(OPTIONS, arm, 1).model_dump() for arm in suite.ARMS)
     assert {n for n in full if full[n] != scratch[n]} == {"name", "weights", "adapt"}
     assert full["optimisation"]["steps"] == 3
 
