@@ -105,8 +105,7 @@ def of_cloud(cloud: Cloud, max_particles: int) -> Events:
     kept = kinematics.leading(cloud, max_particles)
     px, py, pz, energy = (kept.flat(n).astype(np.float64) for n in MOMENTUM)
     pt = np.maximum(np.hypot(px, py), FLOOR)
-    names = ["is_blob" if k == "is_cluster" and k not in cloud.schema.feature_names else k for k in KINDS]
-    there = [(kept.flat(k) == 1, code) for code, k in enumerate(names, start=1) if k in cloud.schema.feature_names]
+    there = [(kept.flat(k) == 1, code) for code, k in enumerate(KINDS, start=1) if k in cloud.schema.feature_names]
     kind = np.select([mask for mask, _ in there], [code for _, code in there])
     assert (kind > 0).all()
     place = [np.nan_to_num(kept.flat(n)) * 1e-3 for n in ("x", "y", "z", "time")]

@@ -90,6 +90,18 @@ def test_a_new_feature_comes_to_the_size_of_the_others_while_a_pre_trained_one_h
     assert particle.added_weight.abs().mean() > 10 * moved
 
 
+def test_a_new_feature_has_its_higher_rate_until_it_has_been_trained():
+    data = TrainingSet.from_cloud(toy_cloud(60, features=(*JET_FEATURES, "timing")))
+    recipe = lora_recipe(adapt="full", rank=None, new_features=("timing",))
+    network = fit.prepare(recipe, data, split_rows(data, recipe)).network
+    added = network.backbone.particle.added_weight
+    for higher in (True, False):
+        groups = make_optimiser(network, Optimisation(backbone_factor=0.5), 1e-3).param_groups
+        (factor,) = (g["factor"] for g in groups if any(p is added for p in g["params"]))
+        assert (factor > 1) is higher
+        torch.nn.init.ones_(added)
+
+
 def test_the_rate_falls_by_the_layer_decay_from_block_to_block(data):
     network = new_network("xs", data, (CLASSIFY,), 128, torch.Generator())
     optimiser = make_optimiser(network, Optimisation(backbone_factor=0.5, layer_decay=0.8), 1e-3)

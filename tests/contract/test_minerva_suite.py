@@ -18,7 +18,7 @@ from cloudchamber.cli import main as shell
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput
 from cloudchamber.simulate.neutrino import masteranadev
-from cloudchamber.stats import minerva
+from cloudchamber.stats import compare, minerva
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import base
 from cloudchamber.suites import minerva as suite
@@ -115,8 +115,17 @@ def test_every_seed_draws_its_labels_from_the_pool_in_proportion(cloud, sample):
     assert set(draws[0].train) != set(draws[1].train)
 
 
+@pytest.mark.usefixtures("vectors_of_vectors")
+def test_models_without_particles_see_what_the_cuts_do(tmp_path):
+    rows = [event(**MUON, **prongs(3, 8, 8), **photons(67.0)), event(**MUON, **prongs(3, 8, 13))]
+    first, second = baselines._summary(data.read(write(tmp_path / "x.root", rows)))
+    assert any(np.isclose(a, 0.134) and b == 0 for a, b in zip(first, second, strict=True))  # mass of the photons
+    for numbers in ((2, 1), (0, 1), (2, 0)):  # proton prongs, shower prongs, photons
+        assert any((a, b) == pytest.approx(numbers) for a, b in zip(first, second, strict=True))
+
+
 @pytest.mark.parametrize("model", [baselines.boosted_trees, baselines.mlp])
-def test_models_of_the_event_columns_learn(sample, model):
+def test_models_without_particles_learn(sample, model):
     draw = baselines.Draw(np.arange(200, 490), np.arange(0), np.arange(200), 0)
     tables = model(sample, draw)
     tag, energy = tables["ccnpi"], tables[baselines.ENERGY]
@@ -128,7 +137,8 @@ def test_models_of_the_event_columns_learn(sample, model):
 
 def test_a_study_compares_both_arms_and_every_baseline_at_the_same_steps(cloud, monkeypatch):
     monkeypatch.setattr(suite, "events", lambda _: cloud)
-    monkeypatch.setattr(minerva, "RESAMPLINGS", 5)
+    for module in (minerva, compare):
+        monkeypatch.setattr(module, "RESAMPLINGS", 5)
     lines = []
     found = suite.SUITE.run(OPTIONS, lines.append)
     assert len(lines) == 2
@@ -151,8 +161,8 @@ def test_a_study_compares_both_arms_and_every_baseline_at_the_same_steps(cloud, 
     assert "arXiv:2604.12364" in found.citation
 
 
-def test_arms_differ_in_their_start_alone(sample):
-    full, scratch = (suite.recipe(OPTIONS, sample, arm, 1).model_dump() for arm in suite.ARMS)
+def test_arms_differ_in_their_start_alone():
+    full, scratch = (suite.recipe(OPTIONS, arm, 1).model_dump() for arm in suite.ARMS)
     assert {n for n in full if full[n] != scratch[n]} == {"name", "weights", "adapt"}
     assert full["optimisation"]["steps"] == 3
 

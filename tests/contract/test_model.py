@@ -137,6 +137,16 @@ def test_events_of_another_frame_look_to_the_weights_as_those_that_they_know(tmp
     assert same.backbone.particle.norms == weights.backbone.particle.norms
 
 
+@pytest.mark.parametrize(("of_weights", "of_data", "differ"), [(True, True, False), (True, False, True), (False, True, True)])
+def test_leading_jets_are_in_the_frame_of_jets_on_both_sides(tmp_path, of_weights, of_data, differ):
+    whole = in_frame(toy_cloud(24), "collider", 1.0)
+    jets = with_feature(whole, "jet", np.zeros(whole.counts.sum()))
+    known, other = (TrainingSet.from_cloud(jets if leading else whole) for leading in (of_weights, of_data))
+    save(network_for(known), tmp_path, data={})
+    _, report = adapt_network(tmp_path, other, CLASSIFY, 128, (), torch.Generator())
+    assert bool(report.renormalised) is differ
+
+
 def test_a_renamed_feature_stops_with_an_error_that_names_it(tmp_path, data):
     save(network_for(data), tmp_path, data={})
     cloud = toy_cloud(24)

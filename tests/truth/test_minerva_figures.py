@@ -98,6 +98,11 @@ def test_width_and_peak_of_known_ratios_come_out():
         assert b.pull.error == pytest.approx(np.sqrt(0.683 * 0.317 / b.n) / (2 * stats.norm.pdf(1)), rel=0.3)
 
 
+def test_the_peak_of_one_repeated_ratio_is_that_ratio():
+    for ratio in (0.0025, 0.9025, 1.9975):  # middles of the grid's cells
+        assert minerva.peak(np.full(50, ratio)) == pytest.approx(ratio)
+
+
 def test_what_the_study_leaves_out_is_left_out():
     truth, q3 = np.full(60, 0.5), np.full(60, 0.3)
     reco = np.concatenate([np.linspace(0.4, 0.6, 40), np.full(10, 0.009), np.full(10, 11.0)])  # none, and 22 times the truth

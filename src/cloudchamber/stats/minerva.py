@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from cloudchamber.errors import BadInput
 from cloudchamber.stats import metrics
 from cloudchamber.stats.calibration import wilson
+from cloudchamber.stats.compare import bootstrap_error
 from cloudchamber.stats.metrics import Estimate
 
 Q3_EDGES = (0.0, 0.6, 1.2, 1.8, 2.4, 3.0)  # GeV, for the energy
@@ -130,7 +131,7 @@ def peak(ratio: NDArray[Any]) -> float:
     width = 0.9 * min(float(inner.std()), (high - low) / 1.34) * len(ratio) ** -0.2
     counts, edges = np.histogram(inner, np.linspace(0, 2, _GRID + 1))
     offset = np.arange(-_GRID, _GRID + 1) * (2 / _GRID)
-    density = np.convolve(counts, np.exp(-0.5 * (offset / max(width, 1 / _GRID)) ** 2), "same")[_GRID // 2 :][:_GRID]
+    density = np.convolve(counts, np.exp(-0.5 * (offset / max(width, 1 / _GRID)) ** 2), "full")[_GRID : 2 * _GRID]
     return float(edges[:-1][int(density.argmax())] + 1 / _GRID)
 
 
@@ -210,18 +211,14 @@ def average_precision(is_signal: ArrayLike, score: ArrayLike) -> Estimate:
     if truth.all() or not truth.any():
         raise BadInput("average precision needs signal and background")
     order = np.argsort(-s, kind="stable")
-    last_of_tie = np.append(np.diff(s[order]) != 0, True)
-    signal, sides = truth[order], [np.flatnonzero(truth[order] == side) for side in (True, False)]
-    rng = np.random.default_rng(0)
+    last_of_tie, signal = np.append(np.diff(s[order]) != 0, True), truth[order]
 
     def value(times: NDArray[Any]) -> float:
         hits, chosen = (np.cumsum(w)[last_of_tie] for w in (times * signal, times))
         return float(np.sum(np.diff(hits, prepend=0) * hits / np.maximum(chosen, 1)) / hits[-1])
 
-    def drawn() -> NDArray[Any]:
-        return np.bincount(np.concatenate([rng.choice(side, len(side)) for side in sides]), minlength=len(signal))
-
-    return Estimate(value(np.ones(len(s))), float(np.std([value(drawn()) for _ in range(RESAMPLINGS)], ddof=1)))
+    error = bootstrap_error(lambda rows: value(np.bincount(rows, minlength=len(s))), signal)
+    return Estimate(value(np.ones(len(s))), error)
 
 
 def _inside(variable: NDArray[Any], edges: Sequence[float]) -> list[NDArray[np.bool_]]:

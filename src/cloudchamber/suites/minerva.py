@@ -139,7 +139,7 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
     asked = _targets(options)
     there = tuple(t for t in asked if t.figure in finite)
     finite["targets_without_a_figure"] = (Estimate(float(len(asked) - len(there)), 0.0),)
-    owed = citations(recipe(options, sample, "full", 0), cloud.schema)
+    owed = citations(recipe(options, "full", 0), cloud.schema)
     about = {"dataset": cloud.schema.dataset, "simulated_by_us": not options.tuples, "test": options.test, **_shares(exam)}
     return Findings(finite, (*there, Target("targets_without_a_figure", "<=", 0)), about, tuple(owed))
 
@@ -172,7 +172,7 @@ def events(options: Options) -> Cloud:
     return Cloud(cloud.particles, {**cloud.events, **columns}, schema)
 
 
-def recipe(options: Options, sample: Sample, arm: Arm, seed: int) -> Recipe:
+def recipe(options: Options, arm: Arm, seed: int) -> Recipe:
     """One training: the study's softmax, a head for each task, and the available energy with its spread."""
     return recipes.make(
         {
@@ -186,7 +186,6 @@ def recipe(options: Options, sample: Sample, arm: Arm, seed: int) -> Recipe:
             ),
             "optimisation": {"steps": options.steps, "batch": options.batch, "checkpoints": 0, **options.optimisation},
             "max_particles": options.max_particles,
-            "new_features": (*sample.data.particle_names[2:], *sample.data.column_names),
             "seed": seed,
         }
     )
@@ -201,7 +200,7 @@ def train(sample: Sample, draw: Draw, options: Options, arm: Arm) -> tuple[Fitte
             curve[step] = float(record["loss"])
 
     rows = Rows(draw.train, draw.val, draw.test)
-    fitted = fit(recipe(options, sample, arm, draw.seed), sample.data, rows, device=options.device, on_record=note)
+    fitted = fit(recipe(options, arm, draw.seed), sample.data, rows, device=options.device, on_record=note)
     return fitted, curve
 
 
@@ -324,10 +323,10 @@ def _speed(curves: list[dict[Arm, dict[int, float]]]) -> dict[str, list[float]]:
     for curve in curves:
         for arm, losses in curve.items():
             found.setdefault(f"loss_{arm}", []).append(min(losses.values()))
-        best = min(curve["scratch"].values())
-        reached = steps_to_reach([*curve["full"]], [*curve["full"].values()], best)
-        own = steps_to_reach([*curve["scratch"]], [*curve["scratch"].values()], best)
-        found.setdefault("steps_share", []).append((reached or max(curve["full"])) / (own or 1))
+        full, scratch = curve["full"], curve["scratch"]
+        own = min(scratch, key=scratch.__getitem__)
+        reached = steps_to_reach([*full], [*full.values()], scratch[own])
+        found.setdefault("steps_share", []).append((reached or max(full)) / own)
         found.setdefault("reached", []).append(float(reached is not None))
     return found
 

@@ -1,6 +1,6 @@
-"""MINERvA's baselines: cuts, calorimetric energies, and scikit-learn's models of the event columns."""
+"""MINERvA's baselines: cuts, calorimetric energies, and scikit-learn's models without particles."""
 
-# N event, T particle of any event, G event column, C class
+# N event, T particle of any event, G number of an event, C class
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from cloudchamber.data.readers.minerva_truth import PION_CLASSES
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.events import Cloud
+from cloudchamber.events import MOMENTUM, Cloud
 from cloudchamber.stats import ScoreTable
 from cloudchamber.stats.minerva import SIGNAL
 
@@ -63,10 +63,7 @@ def cuts(cloud: Cloud) -> dict[str, dict[str, Mask]]:
     muon, michel = np.isfinite(muon_momentum(cloud)), cloud.events["n_michel"]
     own = cloud.events.get("n_hadron_prongs")  # minerva_published counts also what is no object
     prongs = _sum(cloud, cloud.flat("is_proton_prong")) if own is None else own
-    photon = cloud.flat("is_photon") == 1
-    px, py, pz, energy = (_sum(cloud, np.where(photon, cloud.flat(n), 0.0)) for n in ("px", "py", "pz", "energy"))
-    mass = np.sqrt(np.maximum(energy**2 - px**2 - py**2 - pz**2, 0.0))
-    pi0 = muon & (_sum(cloud, photon) == 2) & (np.abs(mass - _PI0) < _PI0) & (michel == 0)
+    pi0 = muon & (_sum(cloud, cloud.flat("is_photon")) == 2) & (np.abs(_photon_mass(cloud) - _PI0) < _PI0) & (michel == 0)
     one, many = muon & (michel == 1), muon & (michel >= 1)
     return {
         "evaluated": {"cc1pi": one & (prongs == 1), "ccnpi": many & (prongs >= 1), "cc1pi0": pi0 & (prongs == 0)},
@@ -92,13 +89,13 @@ def calorimetric(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
 
 
 def boosted_trees(sample: Sample, draw: Draw) -> Tables:
-    """scikit-learn's histogram gradient boosting with its defaults on the event columns."""
+    """scikit-learn's histogram gradient boosting with its defaults on `_summary`."""
     models = [kind(random_state=draw.seed) for kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor)]
     return _fitted(sample, draw, *models)
 
 
 def mlp(sample: Sample, draw: Draw) -> Tables:
-    """Two hidden layers of 64 on the event columns, compressed and standardised."""
+    """Two hidden layers of 64 on `_summary`, compressed and standardised."""
     options = {"alpha": 1e-2, "early_stopping": len(draw.train) >= _SMALL, "random_state": draw.seed}
     models = [
         make_pipeline(
@@ -147,13 +144,29 @@ def table(
 
 
 def _fitted(sample: Sample, draw: Draw, classifier: Any, regressor: Any) -> Tables:
-    x_NG = np.column_stack([np.asarray(sample.cloud.events[c.name], dtype=np.float64) for c in sample.cloud.schema.columns])
+    x_NG = _summary(sample.cloud)
     pion, energy = (np.asarray(sample.cloud.events[n]) for n in (PION, ENERGY))
     known = draw.train[np.isfinite(energy[draw.train])]
     classifier.fit(x_NG[draw.train], pion[draw.train])
     pion_NC = np.zeros((len(draw.test), len(PION_CLASSES)))
     pion_NC[:, classifier.classes_] = classifier.predict_proba(x_NG[draw.test])  # few labels may lack a class
     return tables(sample, draw, pion_NC, regressor.fit(x_NG[known], energy[known]).predict(x_NG[draw.test]))
+
+
+def _summary(cloud: Cloud) -> NDArray[np.float64]:
+    """(N, G) event columns, number and energy of each kind of object, mass of the photons: what the cuts see, and more."""
+    columns = [np.asarray(cloud.events[c.name], dtype=np.float64) for c in cloud.schema.columns]
+    kinds = [cloud.flat(f.name) for f in cloud.schema.features if f.name.startswith("is_")]
+    energy = cloud.flat("energy")
+    sums = [_sum(cloud, values) for kind in kinds for values in (kind, kind * energy)]
+    return np.column_stack([*columns, *sums, _photon_mass(cloud)])
+
+
+def _photon_mass(cloud: Cloud) -> NDArray[np.float64]:
+    """(N,) invariant mass [GeV] of all photons."""
+    photon = cloud.flat("is_photon") == 1
+    px, py, pz, energy = (_sum(cloud, np.where(photon, cloud.flat(n), 0.0)) for n in MOMENTUM)
+    return np.asarray(np.sqrt(np.maximum(energy**2 - px**2 - py**2 - pz**2, 0.0)))
 
 
 def _compressed(x_NG: NDArray[Any]) -> NDArray[Any]:

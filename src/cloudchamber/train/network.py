@@ -138,8 +138,10 @@ def new_network(
 
 
 def frames_of(config: WeightsConfig, data: TrainingSet) -> tuple[str, str]:
-    """The frame that some weights were trained in, "" if they do not say, and that of the data."""
-    return str(config.data.get("frame", "")), "jet" if "jet" in data.particle_names else _AND.join(data.frames)
+    """The frame that some weights were trained in, "" if they do not say, and that of the data; leading jets are jets."""
+    both = ((config.particle.trained, str(config.data.get("frame", ""))), (data.particle_names, _AND.join(data.frames)))
+    trained, given = ("jet" if "jet" in names else frame for names, frame in both)
+    return trained, given
 
 
 def differ(frames: tuple[str, str]) -> bool:
@@ -165,14 +167,12 @@ def adapt_network(
     config, backbone = load_backbone(folder)
     particle = backbone.particle.match(data.particle_names[2:], allowed)
     column = backbone.column.match(data.column_names, allowed)
-    new = _norms(data, rows, particle.new, column.new)
-    backbone.particle.add(new[0])
-    backbone.column.add(new[1])
     frames = frames_of(config, data)
     again = (_numbers(data, particle.matched), _numbers(data, column.matched)) if differ(frames) else ((), ())
-    norms = _norms(data, rows, *again)
-    backbone.particle.renormalise(norms[0])
-    backbone.column.renormalise(norms[1])
+    norms = _norms(data, rows, (*particle.new, *again[0]), (*column.new, *again[1]))
+    for features, match, found in zip((backbone.particle, backbone.column), (particle, column), norms, strict=True):
+        features.renormalise(found)
+        features.add({n: found[n] for n in match.new})
     with _seeded(generator):
         network = _assembled(config.size, backbone, tasks, data, rows, max_particles)
     heads = tuple(t.key for t in network.tasks if not t.spec.kept)

@@ -20,7 +20,9 @@ def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: 
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.numel():
-            groups.setdefault((_factor(name, network, optimisation), parameter.ndim > 1), []).append(parameter)
+            starts = name.endswith(".added_weight") and not parameter.all()
+            factor = _NEW_FEATURE if starts else _factor(name, network, optimisation)
+            groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
@@ -40,8 +42,6 @@ def _factor(name: str, network: Network, optimisation: Optimisation) -> float:
     """What scales the rate of a parameter: 1 for heads; the last block is one layer below them, the inputs the most."""
     if not name.startswith("backbone."):
         return 1.0
-    if name.endswith(".added_weight"):
-        return _NEW_FEATURE
     layers = network.backbone.size.layers
     _, part, number, *_ = f"{name}..".split(".")
     depth = layers if part == "norm" else int(number) if part == "blocks" else -1

@@ -69,7 +69,7 @@ class HepMC(EventListing):
         return ""
 
     def _follow(self, number: bytes) -> None:
-        if not number.lstrip(b"-").isdigit() or len(number) > _LONGEST_NUMBER:
+        if not number.removeprefix(b"-").isdigit() or len(number) > _LONGEST_NUMBER:
             raise BadFile(f"{self.path}: damaged: an event is numbered {number[:20]!r}. Copy it again.")
         if self._number is not None and int(number) != self._number + 1:
             self._jumps.append((self._number, int(number)))
