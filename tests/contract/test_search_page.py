@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from cloudchamber.cli.main import app
 from cloudchamber.data.identity import event_ids
-from cloudchamber.errors import BadInput, BadLedger, BadRun
+from cloudchamber.errors import BadInput, BadLedger, BadPlan, BadRun
 from cloudchamber.publish.search_page import is_search, write_search_page
 from cloudchamber.search import searching
 
@@ -108,6 +109,16 @@ def test_every_line_of_the_ledger_is_on_the_page_and_a_changed_one_is_an_error(p
             write_search_page(folder / "run", tmp_path / "page.html")
     finally:
         book.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("name", ["observed.json", "closure.json", "plan.yaml"])
+def test_a_page_of_a_run_that_was_changed_is_refused(name, pages, tmp_path):
+    path = shutil.copytree(pages[0] / "run", tmp_path / "run") / name
+    edited = re.sub(r'("p": |"value": |alpha: )0\.\d+', r"\g<1>0.123", path.read_text())
+    assert edited != path.read_text()
+    path.write_text(edited)
+    with pytest.raises((BadRun, BadPlan), match=r"the ledger .* says|was changed after it was frozen"):
+        write_search_page(tmp_path / "run", tmp_path / "page.html")
 
 
 def test_the_methods_are_cited(pages):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from cloudchamber.cli.main import app
 from cloudchamber.errors import BadInput, BadLedger, BadPlan, BadRun, Blinded
 from cloudchamber.run import Run
+from cloudchamber.publish.search_page import write_search_page
 from cloudchamber.search import searching
 from cloudchamber.search.ledger import Ledger
 
@@ -103,6 +104,10 @@ def test_a_signal_is_found_and_the_look_is_on_record(finished, tmp_path):
     assert np.mean(table["x"].to_numpy()[ids] > 1) > 0.8  # the injected events
     with pytest.raises(Blinded, match="unblinded before"):
         searching.unblind(path)
+    assert observed["looks_before"] == 0
+    (tmp_path / "narrower.yaml").write_text(yaml.safe_dump({**PLAN, "regions": {**PLAN["regions"], "signal": [[3400, 3600]]}}))
+    searching.search(tmp_path / "narrower.yaml", tmp_path / "table.parquet", tmp_path / "second")
+    assert searching.unblind(tmp_path / "second")["looks_before"] == 1
 
 
 def test_what_was_changed_after_freezing_is_refused(finished, tmp_path):
@@ -155,6 +160,7 @@ def test_a_background_that_is_not_described_stays_blind(tmp_path):
     with pytest.raises(Blinded, match="not described where there is no signal"):
         searching.unblind(out)
     assert [e.kind for e in Ledger(tmp_path / "ledger.jsonl").entries()] == ["plan", "closure"]
+    assert "it stays blind" in write_search_page(out, tmp_path / "page.html").read_text()
 
 
 def test_a_campaign_limits_the_plans(tmp_path):
@@ -184,14 +190,15 @@ def test_abcd_and_reference_samples_are_backgrounds_too(tmp_path):
 
 
 def test_the_verbs_do_the_same(tmp_path):
-    plan, table, out = setup(tmp_path, events(np.random.default_rng(4), 3000))
+    plan, table, out = setup(tmp_path, events(np.random.default_rng(4), 3000), alpha=0.002)
     shell = CliRunner()
     searched = shell.invoke(app, ["search", str(plan), str(table), "-o", str(out)])
     assert searched.exit_code == 0, searched.output
     assert "blind" in searched.output
+    assert "measure p-values down to 0.0026, alpha is 0.002" in searched.output  # 384 toys of the joint null
     told = shell.invoke(app, ["unblind", str(out)])
     assert told.exit_code == 0, told.output
-    assert "no discovery" in told.output
+    assert "not below alpha" in told.output
     again = shell.invoke(app, ["unblind", str(out)])
     assert again.exit_code == 2
 

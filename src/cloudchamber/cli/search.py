@@ -33,4 +33,9 @@ def search(
     if summary["closure_p"] is not None:
         gate = "closed" if summary["closed"] else "NOT closed: it stays blind"
         typer.echo(f"closure: p = {summary['closure_p']:.3g}, {gate}; template variance times {summary['inflation']:.3g}")
+    if (least := summary["least_p"]) is not None and least > summary["alpha"]:
+        typer.echo(
+            f"its toys measure p-values down to {least:.2g}, alpha is {summary['alpha']:.3g}: what lies below is out of "
+            "reach or extrapolated. Give the plan more toys before the look; there is only one."
+        )
     typer.echo(f"{out}: blind. Plan and looks are recorded in {run.info['ledger']}.")

@@ -23,5 +23,8 @@ def unblind(
             f"{region['region']}: {region['events']} events, p = {p['value']:.3g}{told}, Z = {p['z']:.2f}; most in "
             f"{region['best']}, of {tests} tests worth {region['trials']:.1f} independent ones"
         )
-    verdict = "a discovery at" if observed["discovery"] else "no discovery at"
-    typer.echo(f"global: p = {observed['p']:.3g}, Z = {observed['z']:.2f}: {verdict} alpha = {observed['alpha']:.3g}")
+    verdict = "below" if observed["discovery"] else "not below"
+    told = " (extrapolated)" if observed["extrapolated"] else ""
+    typer.echo(f"global: p = {observed['p']:.3g}{told}, Z = {observed['z']:.2f}: {verdict} alpha = {observed['alpha']:.3g}")
+    if before := observed["looks_before"]:
+        typer.echo(f"{before} other plan{'s' * (before > 1)} looked at this table before: this p-value does not know of that.")

@@ -25,7 +25,7 @@ from cloudchamber.publish.page import write_page
 from cloudchamber.publish.report import Section
 from cloudchamber.run import Run, read_json, write_json
 from cloudchamber.search.ledger import Ledger
-from cloudchamber.search.plan import Plan, load
+from cloudchamber.search.plan import Plan, load, require_unchanged
 
 _DISPLAYS = 6  # events most like what was found
 _BINS = 60
@@ -50,9 +50,9 @@ class _Search:
     def of(cls, path: Path) -> _Search:
         run = Run.open(path)
         if not is_search(path) or not run.done:
-            raise BadRun(f"{path}: is not a complete run of search; it is a run of {run.info.get('kind')!r}")
+            raise BadRun(f"{path}: is no complete search: a run of {run.info.get('kind')!r}, done: {run.done}")
         frontiers = read_json(path / "frontier.json")
-        return cls(
+        found = cls(
             path,
             run.info,
             load(path / "plan.yaml"),
@@ -63,6 +63,22 @@ class _Search:
             read_json(path / "observed.json") if (path / "observed.json").is_file() else None,
             Ledger(Path(run.info["ledger"])),
         )
+        found.require_as_recorded()
+        return found
+
+    def require_as_recorded(self) -> None:
+        """Raise BadPlan or BadRun unless plan, closure and result are those that the ledger has."""
+        require_unchanged(self.plan, str(self.info["plan_sha256"]), str(self.path / "plan.yaml"))
+        frozen = str(self.info["frozen_sha256"])
+        told = {"closure": self.closure and self.closure["p"], "result": self.observed and self.observed["p"]}
+        told |= {"test": self.observed and self.observed["regions"][-1]["p"]["value"]}
+        for kind, p in told.items():
+            entry = self.ledger.find(kind, frozen)
+            if (entry and entry.body["p"]) != p:
+                raise BadRun(
+                    f"{self.path}: says p = {p} of its {kind}, the ledger {self.ledger.path} says "
+                    f"{entry.body['p'] if entry else 'nothing'}. The run was changed after the look; take it from a copy."
+                )
 
 
 def is_search(path: Path) -> bool:
@@ -77,7 +93,8 @@ def write_search_page(run: Path, out: Path, *, title: str = "", story: str = "",
     first line to its last: BadLedger if it was tampered with. BadRun if the folder is no complete search.
     """
     found = _Search.of(run)
-    sections = [*_result(found, data), _null(found), *_closure(found), _frontier(found), _ledger(found)]
+    searched = [_null(found), _frontier(found)] if found.frontiers else []  # not where closure failed
+    sections = [*_result(found, data), *searched[:1], *_closure(found), *searched[1:], _ledger(found)]
     folder = out.with_name(f"{out.stem}_data")
     folder.mkdir(parents=True, exist_ok=True)
     for figure in (f for s in sections for f in s.figures):
@@ -108,8 +125,8 @@ def write_search_page(run: Path, out: Path, *, title: str = "", story: str = "",
 def _title(found: _Search) -> str:
     if found.observed is None:
         return f"{found.plan.name}: a blind search"
-    verdict = "a discovery" if found.observed["discovery"] else "no discovery"
-    return f"{found.plan.name}: {verdict} at alpha = {found.plan.alpha:.3g}"
+    verdict = "below" if found.observed["discovery"] else "not below"
+    return f"{found.plan.name}: p = {found.observed['p']:.2g}, {verdict} alpha = {found.plan.alpha:.3g}"
 
 
 def _facts(found: _Search) -> list[Fact]:
@@ -119,13 +136,16 @@ def _facts(found: _Search) -> list[Fact]:
     else:
         how = ", beyond the reach of the toys: extrapolated" if found.observed["extrapolated"] else ", measured by toys"
         facts.append(Fact(f"p = {found.observed['p']:.2g}", f"global, of all tests and regions{how}"))
+        if before := found.observed["looks_before"]:
+            facts.append(Fact(f"{before}", "other looks at the same table before: the p-value does not know of them"))
         facts.append(Fact(f"Z = {found.observed['z']:.2f}", f"one-sided; alpha is {found.plan.alpha:.3g}"))
     if found.closure is not None:
         told = "the background is described" if found.closure["closed"] else "the background is not described: it stays blind"
         facts.append(Fact(f"p = {found.closure['p']:.2g}", f"closure where there is no signal; {told}"))
-    facts.append(
-        Fact(f"{max(f['trials'] for f in found.frontiers):.1f}", "independent tests that the tests of a region are worth")
-    )
+    if found.frontiers:
+        facts.append(
+            Fact(f"{max(f['trials'] for f in found.frontiers):.1f}", "independent tests that the tests of a region are worth")
+        )
     facts.append(Fact(f"{len(found.ledger.entries())}", "lines in the ledger, each bound to the one before"))
     return facts
 

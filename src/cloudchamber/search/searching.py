@@ -78,22 +78,24 @@ def search(
     if book.find("plan", inputs.frozen) is None:
         book.append("plan", sha256=inputs.frozen, plan=plan.sha256, name=plan.name, alpha=plan.alpha, files=inputs.hashes)
     closing = None if plan.background == "sample" else _closing(run, book, inputs, workers, on_stage)
-    inflation = 1.0 if closing is None else float(closing["inflation"])
-    frontiers = []
-    for number, region in enumerate(_regions(plan)):
+    closed, inflation = (True, 1.0) if closing is None else (bool(closing["closed"]), float(closing["inflation"]))
+    frontiers: list[dict[str, Any]] = []
+    for number, region in enumerate(_regions(plan) if closed else ()):  # a search that stays blind needs no more
         on_stage(f"null and frontier of {region}")
         test = _test(inputs, number, inflation, blind=True)
         nulls = _nulls(test, inputs, out / "toys" / f"{number}-blind", workers)
         own = nulls.calibrations[0]
         _write_null(out / f"null-{number}.npz", own)
-        frontiers.append({"region": region, "trials": own.trials, **_frontier(test, inputs, nulls, workers)})
+        least = 1 / (len(own.joint_T) + 1)
+        frontiers.append({"region": region, "trials": own.trials, "least_p": least, **_frontier(test, inputs, nulls, workers)})
     write_json(out / "frontier.json", frontiers)
     head = book.head
     run.finish(
         {
             "name": plan.name,
             "blind": True,
-            "closed": closing is None or closing["closed"],
+            "closed": closed,
+            "least_p": max((f["least_p"] for f in frontiers), default=None),
             "closure_p": None if closing is None else closing["p"],
             "inflation": inflation,
             "alpha": plan.alpha,
@@ -132,7 +134,7 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
     least = min((r["p"] for r in results), key=lambda p: float(p["value"]))
     p = min(1.0, len(results) * float(least["value"]))  # Bonferroni: regions share their sidebands
     whole = {"p": p, "z": significance(p), "extrapolated": bool(least["extrapolated"]), "discovery": p <= plan.alpha}
-    observed = {"regions": results, "alpha": plan.alpha, **whole}
+    observed = {"regions": results, "alpha": plan.alpha, "looks_before": _looks_before(book, inputs), **whole}
     write_json(path / "observed.json", observed)
     write_json(path / "summary.json", {**summary, "blind": False, **whole})
     book.append("result", sha256=inputs.frozen, **whole)
@@ -318,6 +320,13 @@ def _frozen_run(path: Path) -> tuple[Run, Ledger, Plan]:
     if book.find("result", frozen) is not None:
         raise Blinded(f"{path}: was unblinded before; what was seen is in {path / 'observed.json'} and {book.path}")
     return run, book, plan
+
+
+def _looks_before(book: Ledger, inputs: Inputs) -> int:
+    """How many other plans of the ledger looked at the same table before."""
+    same = {e.body["sha256"] for e in book.entries() if e.kind == "plan" and e.body["files"]["table"] == inputs.hashes["table"]}
+    looked = {e.body["sha256"] for e in book.entries() if e.kind == "unblinding"}
+    return len((same & looked) - {inputs.frozen})
 
 
 def _require_frozen(run: Run, inputs: Inputs) -> None:
