@@ -35,11 +35,11 @@ _NAN = Estimate(float("nan"), float("nan"))
 
 @dataclass(frozen=True)
 class EnergyBin:
-    """Events with low <= q3 < high. All but `n` are NaN with fewer than 10 events.
+    """Events with low <= q3 < high, the last bin with its end. n: those not left out. A figure of fewer than 10 is NaN.
 
     iqr_over_mpv, mpv: of reco/true, the study's: interquartile range, and middle of the highest bin of a histogram.
     bias: of the highest point of a smooth density of reco/true, less 1; a histogram's highest bin of a thousand events wanders
-    by several per cent. pull: half the central 68.3 % of (predicted - true) / spread, 1 if the spread is right.
+    by several per cent. pull: half the central 68.3 % of (predicted - true) / spread of all, 1 if it is right.
     """
 
     low: float
