@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from cloudchamber.cli.main import app
 from cloudchamber.errors import BadInput, BadLedger, BadPlan, BadRun, Blinded
-from cloudchamber.run import Run
 from cloudchamber.publish.search_page import write_search_page
+from cloudchamber.run import Run
 from cloudchamber.search import searching
 from cloudchamber.search.ledger import Ledger
 

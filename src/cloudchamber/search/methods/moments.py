@@ -27,7 +27,7 @@ class Moments:
     names: tuple[str, ...] = ("second order",)
 
     def statistics(self, data_TN: Counts, reference_TN: Counts) -> FloatArray:
-        """(T, 1) log Bayes factor, for a signal of STRENGTH standard deviations in all."""
+        """(T, 1) log Bayes factor of a Gaussian prior (Wakefield), for a signal of STRENGTH standard deviations in all."""
         mean_TD, worth_T = differences(self.moments_ND, data_TN, reference_TN)
         z_TA = (mean_TD @ self.axes_DA) * np.sqrt(worth_T)[:, None]
         prior = STRENGTH**2 / z_TA.shape[1]
@@ -59,6 +59,6 @@ METHOD = Method(
     role="broad",
     needs_bank=False,
     log_ratio=True,
-    citation="doi:10.1214/aoms/1177732979",
+    citation="Genet. Epidemiol. 33 (2009) 79",
     prepare=prepare,
 )
