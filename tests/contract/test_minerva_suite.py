@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from cloudchamber import data, registry
 from cloudchamber.cli import main as shell
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadInput
+from cloudchamber.errors import BadInput, BadRun
+from cloudchamber.publish.report import write_report
 from cloudchamber.simulate.neutrino import masteranadev
 from cloudchamber.stats import compare, minerva
 from cloudchamber.stats.metrics import Estimate
@@ -230,8 +231,9 @@ def test_files_with_too_few_events_or_without_truth_are_refused(tmp_path):
 def test_the_verb_runs_a_suite_by_name_and_keeps_figures_and_verdicts(tmp_path, monkeypatch):
     figures = {"speed": (Estimate(2.0, 0.1), Estimate(4.0, 0.1)), "width": (Estimate(0.5, 0.0),)}
     targets = (base.Target("speed", ">=", 2.5), base.Target("width", "<=", 0.4))
+    owed = ("arXiv:2604.12364",)
     toy = base.Suite(
-        "toy", "a toy", suite.Options, lambda options, _: base.Findings(figures, targets, {"n": options.steps}, ())
+        "toy", "a toy", suite.Options, lambda options, _: base.Findings(figures, targets, {"n": options.steps}, owed)
     )
     monkeypatch.setattr(registry, "get", lambda kind, name: {("suites", "toy"): toy}[kind, name])
     done = CliRunner().invoke(shell.app, ["benchmark", "toy", "-o", str(tmp_path / "run"), "--set", "steps=9"])
@@ -240,6 +242,9 @@ def test_the_verb_runs_a_suite_by_name_and_keeps_figures_and_verdicts(tmp_path, 
     assert summary["figures"]["speed"]["value"] == 3.0
     assert [t["holds"] for t in summary["targets"]] == [True, False]
     assert summary["data"] == {"n": 9}
+    assert "2604.12364" in CliRunner().invoke(shell.app, ["cite", str(tmp_path / "run")]).output
+    with pytest.raises(BadRun, match="is a study, of which no page is made"):
+        write_report([tmp_path / "run"], tmp_path / "page.html")
 
 
 def test_the_registry_knows_the_suite():

@@ -28,7 +28,8 @@ def _owed(what: str) -> Iterable[str]:
 
     path = Path(what)
     if (path / "run.json").is_file():
-        citations: Iterable[str] = Run.open(path).info.get("citations", ())
+        run = Run.open(path)
+        citations: Iterable[str] = run.info.get("citations") or (run.summary.get("citations", ()) if run.done else ())
     elif (path / "config.json").is_file() or not path.exists():
         from cloudchamber.train.weights import read_config, weights_folder
 

@@ -154,6 +154,8 @@ def read_run(path: Path) -> RunRecord:
     run = Run.open(path)
     if not run.done:
         raise BadRun(f"{path}: the run is not complete (it has no done.json). Resume it first: run its command again.")
+    if run.info.get("kind") == "benchmark":
+        raise BadRun(f"{path}: is a study, of which no page is made; its figures and targets are in {path / 'summary.json'}")
     scores, validation = path / "scores.parquet", path / "validation.parquet"
     recipe = path / "recipe.yaml"
     environment = path / "environment.json"

@@ -221,7 +221,7 @@ def resume(
     """
     run = Run.open(run_folder)
     if run.done:
-        raise BadRun(f"{run_folder}: is complete; there is nothing to resume")
+        raise BadRun(f"{run_folder}: is complete; there is nothing to resume. Its page: cloudchamber report {run_folder}")
     recipe = load(run_folder / "recipe.yaml")
     data = open_data(recipe) if data is None else data
     rows = split_rows(data, recipe)

@@ -30,7 +30,8 @@ CITATIONS = {
     "C. Berger, L. Sehgal, coherent pions": "arXiv:0812.2653",
     "T. Yang et al., AGKY, multiplicities": "arXiv:0904.4043",
     "Pythia 8.3, strings": "arXiv:2203.11601",
-    "MINERvA, NuMI fluxes": "arXiv:2209.05540, arXiv:1607.00704",
+    "MINERvA, the medium-energy flux": "arXiv:2209.05540",
+    "L. Aliaga et al., NuMI fluxes": "arXiv:1607.00704",
 }
 ENERGIES = (0.3, 100.0)  # GeV; made for 0.5 to 20
 _FREE = {"C": 0, "p": 2212, "n": 2112}
