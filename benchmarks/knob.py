@@ -152,11 +152,9 @@ def compared(of: Knob, null_TK: Array, known: dict[float, Array], unseen: dict[f
     }
     half, front = GRID.index(0.5), fronts[_TABLED]
     gap = needed["unseen"][0] - needed["unseen"][-1]
-    wrong = [
-        (sign * (b - a) / np.sqrt(2) / error)
-        for sign, power_L in ((1, front.known_L), (-1, front.unseen_L))
-        for (a, b), error in zip(itertools.pairwise(power_L), front.error_L[1:], strict=True)
-    ]
+    # Neighbouring settings judge the same toys: the error of a step is that of the toys that change their verdict.
+    steps = [sign * np.diff(saw_TL.astype(float), axis=1) for sign, saw_TL in ((1, front.known_TL), (-1, front.unseen_TL))]
+    wrong = [d.mean() / max(d.std(), 1e-12) * len(d) ** 0.5 for step_TL in steps for d in step_TL.T]
     figures = {
         "loss": needed["known"][half] - needed["known"][0],
         "gap": gap,

@@ -29,11 +29,22 @@ class PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """A page of YAML or a part of one: read once, validated, frozen, hashed."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def sha256(self) -> str:
+        """Hash of the content, independent of its layout as text."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
-class TaskSpec(_Document):
+    def to_yaml(self) -> str:
+        """The content as YAML that can be read back, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class TaskSpec(Document):
     """One objective: which task, on which target, with which weight in the sum of losses.
 
     kept: start from the head that the weights have for it. With pre-training data in the mixture, that is replay: the
@@ -47,7 +58,7 @@ class TaskSpec(_Document):
     kept: bool = False
 
 
-class Optimisation(_Document):
+class Optimisation(Document):
     """How the loss is brought down. Defaults that depend on the size are None here and printed when resolved.
 
     batch: events per step. learning_rate: of new parameters; `backbone_factor` scales it for pre-trained ones, and
@@ -73,14 +84,14 @@ class Optimisation(_Document):
     max_tokens: int | None = Field(None, ge=1)
 
 
-class Mixing(_Document):
+class Mixing(Document):
     """How stores are mixed: drawn in proportion to weight x size^(1 / temperature). weights: one per store; 1 without."""
 
     weights: tuple[float, ...] | None = None
     temperature: float = Field(1.0, gt=0)
 
 
-class Recipe(_Document):
+class Recipe(Document):
     """One training.
 
     size: the dial that width, depth, heads and learning rate follow. weights: a shipped size ("xs"), a folder, or None for
@@ -124,15 +135,6 @@ class Recipe(_Document):
         if self.adapt == "scratch" and (kept := [t.task for t in self.tasks if t.kept]):
             raise ValueError(f"adapt 'scratch' with the head of {kept[0]!r} kept: there are no weights to keep it from")
         return self
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the recipe's content, independent of its layout as text."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-    def to_yaml(self) -> str:
-        """The recipe as YAML that `load` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 def load(path: Path) -> Recipe:

@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from tests.minerva_file import event, vectors_of_vectors, write  # noqa: F401 (a fixture)
-from tests.toy import require_vocabulary
+from tests.toy import outside_vocabulary
 
 from cloudchamber import data, registry
 from cloudchamber.data.readers.minerva_clusters import BEAM_TILT, to_beam
@@ -66,7 +66,7 @@ def test_the_file_is_recognised_and_every_reader_is_chosen_by_name(tmp_path):
         assert (cloud.schema.dataset, cloud.schema.frame, cloud.schema.simulated) == (name, "fixed-target", True)
         assert cloud.schema.citation == registry.get("readers", name).citation
         assert cloud.counts.tolist() == [1, 0]
-        require_vocabulary(cloud)
+        assert not outside_vocabulary(cloud)
         back = data.convert(path, tmp_path / name, card=name).read()
         assert back.schema == cloud.schema
         assert back.flat("pz").tolist() == cloud.flat("pz").tolist()

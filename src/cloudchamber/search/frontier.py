@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloudchamber.search import ratio
 from cloudchamber.search.calibrate import CHUNK, Calibration, calibrate
@@ -21,32 +22,45 @@ _REACH = 10  # toys of the null beyond the threshold
 
 @dataclass(frozen=True)
 class Frontier:
-    """(L,) power against signals of the bank and unseen ones, each setting calibrated by itself at a false-alarm rate alpha.
+    """Which toys with a signal each setting, calibrated by itself, claims at a false-alarm rate alpha.
 
-    error_L: of either, binomial, at most.
+    known_TL: signals of the bank; unseen_TL: those that no bank knows.
     """
 
     settings: tuple[float, ...]
-    known_L: FloatArray
-    unseen_L: FloatArray
-    error_L: FloatArray
+    known_TL: NDArray[np.bool_]
+    unseen_TL: NDArray[np.bool_]
     alpha: float
+
+    @property
+    def known_L(self) -> FloatArray:
+        """The power against signals of the bank."""
+        return np.asarray(self.known_TL.mean(axis=0))
+
+    @property
+    def unseen_L(self) -> FloatArray:
+        """The power against unseen signals."""
+        return np.asarray(self.unseen_TL.mean(axis=0))
+
+    @property
+    def error_L(self) -> FloatArray:
+        """Of either power, binomial, at most."""
+        of = [saw_TL.std(axis=0) / len(saw_TL) ** 0.5 for saw_TL in (self.known_TL, self.unseen_TL)]
+        return np.asarray(np.max(of, axis=0))
 
 
 def frontier(knob: Knob, null_TK: FloatArray, known_TK: FloatArray, unseen_TK: FloatArray, alpha: float = 1.35e-3) -> Frontier:
-    """The power of every setting, from the statistics of toys without a signal, with one of the bank, and with an unseen one.
+    """What every setting sees, from the statistics of toys without a signal, with one of the bank, and with an unseen one.
 
     alpha is raised to what the null can tell.
     """
     alpha = max(alpha, _REACH / (len(null_TK) / 2))
-    powers = []
+    saw: list[list[NDArray[np.bool_]]] = []
     for i, setting in enumerate(knob.settings):
         one: Calibration = calibrate(Knob((setting,), knob.shares_LK[i : i + 1], knob.level), null_TK)
-        powers.append([float((one.global_p(s) <= alpha).mean()) for s in (known_TK, unseen_TK)])
-    known_L, unseen_L = np.array(powers).T
-    fewest = min(len(known_TK), len(unseen_TK))
-    error_L = np.sqrt(np.maximum(known_L * (1 - known_L), unseen_L * (1 - unseen_L)) / fewest)
-    return Frontier(knob.settings, known_L, unseen_L, error_L, alpha)
+        saw.append([one.global_p(s) <= alpha for s in (known_TK, unseen_TK)])
+    known_TL, unseen_TL = (np.stack(of, axis=1) for of in zip(*saw, strict=True))
+    return Frontier(knob.settings, known_TL, unseen_TL, alpha)
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ class Nulls:
         return verdicts[worst], self.calibrations[worst]
 
     def frontier(self, known_TK: FloatArray, unseen_TK: FloatArray, alpha: float) -> Frontier:
-        """The power that is left with any member."""
+        """What is seen whichever member is the truth, as in `judge`."""
         of = [
             frontier(c.knob, toys_TK, known_TK, unseen_TK, alpha)
             for c, toys_TK in zip(self.calibrations, self.toys, strict=True)
         ]
-        known_L, unseen_L = (np.min([getattr(f, name) for f in of], axis=0) for name in ("known_L", "unseen_L"))
-        return Frontier(of[0].settings, known_L, unseen_L, np.max([f.error_L for f in of], axis=0), of[0].alpha)
+        known_TL, unseen_TL = (np.all([getattr(f, name) for f in of], axis=0) for name in ("known_TL", "unseen_TL"))
+        return Frontier(of[0].settings, known_TL, unseen_TL, of[0].alpha)
 
 
 def measure(

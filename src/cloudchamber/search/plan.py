@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cloudchamber.errors import BadPlan
-from cloudchamber.recipe import first_problem, plain_yaml
+from cloudchamber.recipe import Document, first_problem, plain_yaml
 
 Background = Literal["sidebands", "abcd", "sample"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Regions(_Part):
+class Regions(Document):
     """Where a signal is looked for: everything else is for the background.
 
     mass: column in which a signal would peak [GeV]. range: [low, high] of it that is used at all. signal: one or more
@@ -51,7 +44,7 @@ class Regions(_Part):
         return self
 
 
-class Alternatives(_Part):
+class Alternatives(Document):
     """What a signal could be.
 
     bank: name of a simulated signal -> Parquet file of its events. priors: how likely each is thought to be; alike without.
@@ -67,7 +60,7 @@ class Alternatives(_Part):
         return self
 
 
-class Systematics(_Part):
+class Systematics(Document):
     """What is not known about the background.
 
     degree: of the polynomial in mass that the features follow. degrees: others that would do as well; the p-value is the
@@ -86,7 +79,7 @@ class Systematics(_Part):
         return (self.degree, *self.degrees)
 
 
-class Budget(_Part):
+class Budget(Document):
     """What the search may cost.
 
     toys: pseudo-experiments of the null, and as many again for the joint null. closure_toys: for each signal-free window.
@@ -98,7 +91,7 @@ class Budget(_Part):
     injections: int = Field(200, ge=20)
 
 
-class Plan(_Part):
+class Plan(Document):
     """One search. Defaults are those of a resonance in the embedding of a score table.
 
     features: columns of the tables. background: "sidebands" or "abcd", from the data; "sample", the events of the Parquet file
@@ -133,15 +126,6 @@ class Plan(_Part):
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"a method is named twice: {', '.join(self.methods)}")
         return self
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the plan's content, independent of its layout as text."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-    def to_yaml(self) -> str:
-        """The plan as YAML that `load` reads back, every default written out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 def load(path: Path) -> Plan:
