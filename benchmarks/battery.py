@@ -8,6 +8,7 @@ likelihood ratios. Reference and data are drawn from one pool: the template is i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ def main() -> None:
     calibrations = {n: calibrate(knob(search, (g,), level), null_TK, search.names) for n, (g, level) in SETTINGS.items()}
     figures: dict[str, record.Figure] = {}
     powers: dict[tuple[str, str], list[float]] = {}
-    etas: dict[tuple[str, str], list[float]] = {}
+    etas: dict[tuple[str, str], list[list[float]]] = {}  # of each strength, of each alternative
     for z in (*STRENGTHS, *_STRONGER):
         kl = z**2 / 2 / _EVENTS
         # Other places than the bank's: another seed. The bank's own signals at this strength.
@@ -80,15 +81,16 @@ def main() -> None:
             for setting, verdicts in judged(search, calibrations, ones, known, toys).items():
                 powers.setdefault((setting, group), []).append(float(np.mean([v.power for v in verdicts])))
                 if z in STRENGTHS:
-                    etas.setdefault((setting, group), []).extend(v.eta for v in verdicts)
+                    etas.setdefault((setting, group), []).append([v.eta for v in verdicts])
                 if setting == "half" and group == "unseen" and z in STRENGTHS:
                     figures |= by_family(verdicts, z)
         print(f"strength {z:g}: " + ", ".join(f"{s} {g} {p[-1]:.2f}" for (s, g), p in powers.items()), flush=True)
     strengths = (*STRENGTHS, *_STRONGER)
     for (setting, group), values in etas.items():
         label = f"{group}_{setting}"
-        figures[f"eta_mean_{label}"] = record.mean(values)
-        figures[f"eta_worst_decile_{label}"] = record.exact(battery.worst_decile(values))
+        # An alternative's strengths are no independent ones.
+        figures[f"eta_mean_{label}"] = record.mean(np.mean(values, axis=0).tolist())
+        figures[f"eta_worst_decile_{label}"] = record.exact(battery.worst_decile(list(itertools.chain(*values))))
         mdi = battery.minimal_injection(strengths, powers[setting, group])
         figures[f"mdi_{label}"] = record.exact(min(mdi, 2 * strengths[-1]), "sigma")
         figures[f"eta_at_half_power_{label}"] = record.exact(significance(_ALPHA) / min(mdi, 2 * strengths[-1]))

@@ -32,7 +32,7 @@ class PlainLoader(yaml.SafeLoader):
 class Document(BaseModel):
     """A page of YAML or a part of one: read once, validated, frozen, hashed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     def sha256(self) -> str:

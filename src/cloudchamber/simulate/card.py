@@ -9,10 +9,10 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cloudchamber.errors import BadCard, nearest
-from cloudchamber.recipe import plain_yaml
+from cloudchamber.recipe import Document, plain_yaml
 
 Array = NDArray[Any]
 
@@ -22,11 +22,7 @@ DEFAULT = "v0_1"  # of the shipped weights' jets
 _FOLDER = Path(__file__).parent / "cards"
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Table(_Document):
+class Table(Document):
     """A number by abs(eta) and pT: one row up to each border `eta`, one column from each border `pt_gev` on.
 
     0 beyond the last eta and at or below the first pT. Above `falls_above_gev` times exp((falls_above - pT) falls_per).
@@ -69,7 +65,7 @@ class Efficiency(Table):
         return self
 
 
-class Momentum(_Document):
+class Momentum(Document):
     """sigma(pT)/pT = sqrt(constant^2 + (slope pT)^2), at most 1, in rows up to each border of abs(eta)."""
 
     eta: tuple[float, ...]
@@ -92,7 +88,7 @@ class Momentum(_Document):
         return self
 
 
-class Tracking(_Document):
+class Tracking(Document):
     """Tracker: efficiency and momentum by species, impact parameters [mm], and the mass that a track is given.
 
     energy: of tracks without a significant excess of their cell: the best estimate of tracker and calorimeter (`combined`),
@@ -108,7 +104,7 @@ class Tracking(_Document):
     dz_mm: Table
 
 
-class Cells(_Document):
+class Cells(Document):
     """Rows of cells: every interval up to a border of abs(eta) in `split` equal rows of `phi` cells."""
 
     eta: tuple[float, ...]
@@ -116,7 +112,7 @@ class Cells(_Document):
     phi: int = Field(ge=1, le=10_000)
 
 
-class Resolution(_Document):
+class Resolution(Document):
     """sigma(E) = (base + curvature (abs(eta) - centre)^2) sqrt((constant E)^2 + stochastic^2 E + noise^2) up to `eta`."""
 
     eta: float = Field(gt=0)
@@ -128,7 +124,7 @@ class Resolution(_Document):
     centre: float = 0.0
 
 
-class Calorimeter(_Document):
+class Calorimeter(Document):
     """Cells, resolution, and what a signal must exceed: an energy and a multiple of its resolution."""
 
     cells: tuple[Cells, ...] = Field(min_length=1)
@@ -153,7 +149,7 @@ class Calorimeter(_Document):
         return self
 
 
-class Identification(_Document):
+class Identification(Document):
     """Probability that a reconstructed photon, electron or muon is called one."""
 
     photon: Efficiency
@@ -161,7 +157,7 @@ class Identification(_Document):
     muon: Efficiency
 
 
-class Isolation(_Document):
+class Isolation(Document):
     """Isolated: the pT within `radius`, of particles above `min_pt_gev`, is at most so many times the particle's own."""
 
     radius: float = Field(gt=0)
@@ -172,7 +168,7 @@ class Isolation(_Document):
     max_muon: float = Field(ge=0)
 
 
-class Card(_Document):
+class Card(Document):
     """The numbers of one detector. extends: a shipped card that gives every entry that is not here."""
 
     version: Literal[1] = 1

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cloudchamber.errors import BadInput, BadScenario, nearest
-from cloudchamber.recipe import first_problem, plain_yaml
+from cloudchamber.recipe import Document, first_problem, plain_yaml
 
 FOLDER = Path(__file__).with_name("scenarios")
 JETCLASS = "jetclass"  # the scenario whose classes may be named alone
@@ -24,11 +24,7 @@ _SETTING = re.compile(rf"(?i)(?!({_OURS}):)([A-Za-z]\w*\*?|\d+):[\w*():+-]+ *= *
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Jets(_Document):
+class Jets(Document):
     """Anti-kt jets that are kept. pt: GeV, lowest and highest of the reconstructed jet. max_eta: of its axis."""
 
     radius: float = Field(gt=0)
@@ -36,7 +32,7 @@ class Jets(_Document):
     max_eta: float = Field(gt=0)
 
 
-class Class(_Document):
+class Class(Document):
     """One class of jets or events.
 
     process: Pythia's hard processes. settings: its others. turns: settings that alternate from one batch of events to the
@@ -51,7 +47,7 @@ class Class(_Document):
     contains: tuple[int, ...] = ()
 
 
-class Scenario(_Document):
+class Scenario(Document):
     """Collisions of one kind, and what is kept of them.
 
     output: `jets` (each jet that fits is an event of its own) or `events` (whole collisions; with `jets` those whose leading
@@ -74,7 +70,7 @@ class Scenario(_Document):
     objects: bool = False
     jets: Jets | None = None
     settings: tuple[str, ...] = ()
-    parameters: dict[str, float] = {}
+    parameters: dict[str, float] = Field(default_factory=dict)
     classes: dict[str, Class] = Field(min_length=1)
     licence: str
     citation: dict[str, str]

@@ -8,19 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from cloudchamber.errors import BadInput
-from cloudchamber.recipe import first_problem
+from cloudchamber.recipe import Document, first_problem
 from cloudchamber.stats.metrics import Estimate
 
 Tell = Callable[[str], None]  # what a study says while it runs
 
 
-class Settings(BaseModel):
+class Settings(Document):
     """Base of a suite's settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def tiny(cls) -> Mapping[str, Any]:
