@@ -123,7 +123,7 @@ def write(
         "seeds": list(seeds),
         "machine": machine(),
         "versions": versions(),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": _command(sys.argv),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     check(json.loads(json.dumps(content)))
@@ -131,6 +131,18 @@ def write(
     path = folder / f"{name}.json"
     write_json(path, content)
     return path
+
+
+def _command(argv: Sequence[str]) -> str:
+    """The command as given from the repository's folder; where its result went is no part of it.
+
+    >>> _command(["./few.py", "--threads", "2", "-o", "somewhere"])
+    'python benchmarks/few.py --threads 2'
+    """
+    said = list(argv[1:])
+    for flag in {"-o", "--output"} & set(said):
+        del said[said.index(flag) : said.index(flag) + 2]
+    return shlex.join(["python", f"benchmarks/{Path(argv[0]).name}", *said])
 
 
 def check(content: Mapping[str, Any]) -> None:

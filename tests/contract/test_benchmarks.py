@@ -57,6 +57,11 @@ def test_a_figure_that_is_no_number_is_refused(module, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_record_says_its_command_as_the_readme_does_and_no_folder_of_this_machine(module):
+    told = module("record")._command(["./few.py", "--threads", "2", "-o", "/somewhere", "--tiny"])
+    assert told == "python benchmarks/few.py --threads 2 --tiny"
+
+
 def test_a_tiny_run_never_lands_among_the_results(module):
     record = module("record")
     path = write(record, record.RESULTS, 1.0, tiny=True)
