@@ -203,6 +203,13 @@ def test_the_verbs_do_the_same(tmp_path):
     assert again.exit_code == 2
 
 
+def test_trees_are_refused_where_toys_would_hold_an_event_twice(tmp_path):
+    plan, table, out = setup(tmp_path, events(np.random.default_rng(6), 600), methods=["weak", "trees"])
+    with pytest.raises(BadPlan, match="'trees' is for background 'sample'"):
+        searching.search(plan, table, out)
+    assert not out.exists()
+
+
 def test_weighted_events_are_refused(tmp_path):
     plan, table, out = setup(tmp_path, {**events(np.random.default_rng(5), 3000), "weight": np.linspace(0.5, 2, 3000)})
     with pytest.raises(BadInput, match="equal weights"):

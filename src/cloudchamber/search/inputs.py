@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudchamber.errors import BadInput
+from cloudchamber import registry
+from cloudchamber.errors import BadInput, BadPlan
 from cloudchamber.run import file_hash
 from cloudchamber.search.plan import Plan
 from cloudchamber.search.sample import Bank, FloatArray, Sample, concatenate
@@ -45,6 +46,13 @@ class Inputs:
 
 def read(plan: Plan, root: Path, table: Path) -> Inputs:
     """The files of a plan. root: what their names are relative to."""
+    if plan.background != "sample":
+        for method in (registry.get("methods", name) for name in plan.methods):
+            if method.sample_only:
+                raise BadPlan(
+                    f"plan {plan.name!r}: the method {method.name!r} is for background 'sample'; with {plan.background!r} its "
+                    "toys are not what the data would be. Take 'weak' in its place."
+                )
     regions, bank = plan.regions, None
     paths = {"table": table} | ({} if plan.reference is None else {"reference": root / plan.reference})
     paths |= {f"bank {n}": root / p for n, p in plan.alternatives.bank.items()}

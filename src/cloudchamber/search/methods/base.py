@@ -46,7 +46,8 @@ class Method:
 
     role: where it stands between specific and general: "specific" (signals of the bank), "weak" (data against a
     template) or "broad" (any difference). log_ratio: its statistics are logarithms of likelihood ratios or Bayes factors,
-    so that they can be mixed. prepare: may look at the pool and the bank, never at which events are data.
+    so that they can be mixed. prepare: may look at the pool and the bank, never at which events are data. sample_only: its
+    null is right for a reference sample alone, not for a template.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Method:
     log_ratio: bool
     citation: str
     prepare: Callable[[Sample, Bank | None, int], Prepared]
+    sample_only: bool = False
 
 
 def need_bank(bank: Bank | None, method: str) -> Bank:
