@@ -122,11 +122,18 @@ def _neutrinos(out: Path, beam: str, n: int, *, seed: int, tokens: str, workers:
         (neutrinos.write_tuple if out.suffix == ".root" else neutrinos.write_interactions)(out, beam, n, seed=seed)
         typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
         return
+    written = neutrinos_into(out, beam, n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
+    typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, tokens {tokens}")
+
+
+def neutrinos_into(
+    out: Path, beam: str, n: int, *, seed: int, tokens: str, workers: int | None = None, cluster: str | None = None
+) -> Store:
+    """Simulate interactions of a beam into a new store behind a progress bar."""
     jobs = neutrinos.jobs(beam, n, seed=seed, tokens=tokens)
     pythia_module()  # a missing package is told here, not by a worker
     asked = {"beam": beam, "n": n, "seed": seed, "tokens": tokens}
-    written = _built(out, jobs, neutrinos.make, asked, "events", workers, cluster)
-    typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, tokens {tokens}")
+    return _built(out, jobs, neutrinos.make, asked, "events", workers, cluster)
 
 
 def simulate_into(

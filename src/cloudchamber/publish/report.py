@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from cloudchamber.publish.headline import Table
 from cloudchamber.publish.opening import Fact
 from cloudchamber.publish.page import write_page
 from cloudchamber.publish.residuals import residual_plots
-from cloudchamber.publish.runs import Arm, absent_classes, read_arms, reference, same_events
+from cloudchamber.publish.runs import Arm, absent_classes, further_targets, read_arms, reference, same_events
 from cloudchamber.publish.uncertainty import uncertainty_table
 from cloudchamber.run import write_json
 
@@ -42,10 +42,11 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str
     """
     arms = read_arms(runs)
     scored = [arm for arm in arms if arm.tables]
-    results, facts = _results(scored) if scored else (None, ())
-    sections = [results] if results else []
-    sections += _learning(arms)
-    sections += _shapes(scored) if scored else []
+    results, facts = _results(scored) if scored else ((), ())
+    sections = [*results, *_learning(arms), *(_shapes(scored) if scored else ())]
+    for target in further_targets(scored) if scored else ():
+        found, also = _further(target, [arm.judged_on(target) for arm in scored])
+        sections, facts = [*sections, *found], (*facts, *also)
     if uncertain := uncertainty_table(scored):
         sections.append(Section("Uncertainty", tables=(uncertain,)))
     if data is not None and len(data):
@@ -61,7 +62,15 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str
     return out
 
 
-def _results(arms: Sequence[Arm]) -> tuple[Section, tuple[Fact, ...]]:
+def _further(target: str, arms: Sequence[Arm]) -> tuple[list[Section], tuple[Fact, ...]]:
+    """The results of a target besides the first, with titles and names of figures of their own."""
+    results, facts = _results(arms)
+    shapes = [replace(s, figures=tuple(replace(f, name=f"{f.name}_{target}") for f in s.figures)) for s in _shapes(arms)]
+    named = [replace(s, title=f"{target.replace('_', ' ').capitalize()}: {s.title.lower()}") for s in (*results, *shapes)]
+    return named, tuple(replace(f, text=f"{target.replace('_', ' ')}: {f.text}") for f in facts[:3])  # steps are those of all
+
+
+def _results(arms: Sequence[Arm]) -> tuple[tuple[Section, ...], tuple[Fact, ...]]:
     against, figures = reference(arms), tables.measured(arms)
     seeds = tables.by_seed(arms, against) if against else []
     shown = [tables.headline(arms, figures, seeds, against)]
@@ -69,7 +78,7 @@ def _results(arms: Sequence[Arm]) -> tuple[Section, tuple[Fact, ...]]:
         shown.append(tables.seed_table(seeds, tables.main_figure(arms), against))
     if len(arms[0].tables[0].classes) > 2 and not absent_classes(arms):
         shown.append(tables.class_table(arms))
-    return Section("Results", tables=tuple(shown)), opening.facts(arms, figures, seeds, against)
+    return (Section("Results", tables=tuple(shown)),), opening.facts(arms, figures, seeds, against)
 
 
 def _shapes(arms: Sequence[Arm]) -> list[Section]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,7 +68,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One complete run folder in memory."""
+    """One complete run folder in memory. scores: of its first target; further: those of its other targets."""
 
     path: Path
     info: Info
@@ -76,6 +76,7 @@ class RunRecord:
     metrics: tuple[dict[str, Any], ...]
     scores: ScoreTable | None
     validation: ScoreTable | None
+    further: tuple[ScoreTable, ...]
     recipe: str
     environment: dict[str, Any]
 
@@ -128,6 +129,11 @@ class Arm:
         found = tuple(r.validation for r in self.runs if r.validation is not None and r.scores is not None)
         return found if len(found) == len(self.runs) else ()
 
+    def judged_on(self, target: str) -> Arm:
+        """The same arm with the scores of a further target that all its runs learned in place of the first."""
+        tables = [next(t for t in run.further if t.target == target) for run in self.runs]
+        return Arm(self.name, tuple(replace(r, scores=t, validation=None) for r, t in zip(self.runs, tables, strict=True)))
+
 
 def read_arms(paths: Sequence[Path]) -> tuple[Arm, ...]:
     """The runs in `paths`, grouped into arms by name and settings, in the order of their first appearance.
@@ -166,6 +172,7 @@ def read_run(path: Path) -> RunRecord:
         metrics=tuple(run.metrics()),
         scores=ScoreTable.read(scores) if scores.is_file() else None,
         validation=ScoreTable.read(validation) if validation.is_file() else None,
+        further=tuple(map(ScoreTable.read, sorted(path.glob("scores-*.parquet")))),
         recipe=recipe.read_text() if recipe.is_file() else "",
         environment=read_json(environment) if environment.is_file() else {},
     )
@@ -174,6 +181,12 @@ def read_run(path: Path) -> RunRecord:
 def reference(arms: Sequence[Arm]) -> Arm | None:
     """The arm that the others are compared with: the one from scratch, else the first; None if there is only one arm."""
     return next((a for a in arms if a.is_scratch), arms[0]) if len(arms) > 1 else None
+
+
+def further_targets(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """What all runs learned besides their first target."""
+    learned = [{t.target for t in run.further} for arm in arms for run in arm.runs]
+    return tuple(sorted(set.intersection(*learned)))
 
 
 def same_events(arms: Sequence[Arm]) -> bool:
