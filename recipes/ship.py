@@ -20,9 +20,10 @@ from cloudchamber.run import write_json
 
 ROOT = Path(__file__).parent.parent
 LIMITS = (
-    "All jets are simulated: Pythia 8 with one tune, a parametric CMS-like detector, no pile-up, pT 450-1100 GeV, R = 0.8.",
-    "Other energies, radii and detectors are extrapolations that need adaptation.",
-    "No uncertainty beyond the softmax is given, and that is calibrated on simulation only.",
+    "All simulated. Jets: Pythia 8 with one tune, parametric CMS-like detectors, no pile-up, pT 450-1100 GeV, R = 0.8.",
+    "Neutrinos: cloudchamber's own compact generator on carbon and its MINERvA-like tracker, NuMI's low-energy beam.",
+    "Other energies, radii, detectors and generators are extrapolations that need adaptation.",
+    "No uncertainty beyond softmax and spread is given, and these are calibrated on simulation only.",
 )
 
 
@@ -32,8 +33,8 @@ def main(run_folder: Path, target: Path) -> None:
         read_run(run_folder),
         cc.load(run_folder),
         target,
-        left_out=("top quarks (Tbqq, Tbl), the signal of `cloudchamber demo`", "any real event"),
-        intended_use="Adaptation to jets and events of any collider experiment, from a few hundred labels on.",
+        left_out=("top quarks (Tbqq, Tbl)", "NuMI's medium-energy beam, that of `cloudchamber demo`", "any real event"),
+        intended_use="Adaptation to jets of colliders and to events of neutrino detectors, from a few hundred labels on.",
         limits=LIMITS,
     )
     (target / "card.md").write_text(card)

@@ -32,7 +32,7 @@ from cloudchamber.train.rows import Rows
 from cloudchamber.train.scoring import embeddings
 from cloudchamber.train.weights import read_config, weights_folder
 
-Arm = Literal["full", "scratch"]
+Arm = Literal["full", "lora", "probe", "scratch"]
 Numbers = NDArray[np.float64]
 ARMS: tuple[Arm, ...] = ("full", "scratch")
 # True variable -> which background a bin has, and its label: of the charged pion, or for CC1pi0 of the pi0.
@@ -54,21 +54,23 @@ _PAIRED = {**{f"auprc_{task}": 1 for task in minerva.SIGNAL}, "iqr_over_mpv": -1
 class Options(Settings):
     """tuples: MasterAnaDev files; events of `beam` are simulated without them. labels: training events of each comparison.
 
-    pool, validation, test: events to draw labelled ones from (every seed its own, which overlap), to choose the best step,
-    and to test. steps, batch, optimisation: of every training alike, further entries of a recipe's optimisation.
+    pool, validation, test: events to draw labelled ones from (every seed its own, which overlap if the pool is smaller than
+    labels times seeds), to choose the best step, and to test. variant: of the simulation, see cloudchamber.neutrinos.
+    steps, batch, optimisation: of every training alike, further entries of a recipe's optimisation.
     """
 
     tuples: tuple[str, ...] = ()
     beam: str = "minerva_me"
-    tokens: str = "minerva_clusters"
+    tokens: str = "minerva_blobs"
+    variant: str = "nominal"
     weights: str = "xs"
     labels: tuple[int, ...] = (100, 1000, 10_000)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    pool: int = 20_000
+    pool: int = 50_000
     validation: int = 400
-    test: int = 6000
-    steps: int = 200
-    batch: int = 64
+    test: int = 8000
+    steps: int = 300
+    batch: int = 128
     max_particles: int = 128
     optimisation: dict[str, Any] = Field(default_factory=dict)
     simulation_seed: int = 2604
@@ -108,16 +110,15 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
     contestants: further models by name; one without tables for a draw is left out of it. Figures of all test events are at
     every number of labels; in bins, at the largest, only those of the networks and of further models.
     """
-    cloud = events(options)
-    sample = Sample(cloud, TrainingSet.from_cloud(cloud, options.max_particles))
-    exam = _exam(cloud[: options.test])
+    sample, exam = prepare(options)
+    cloud = sample.cloud
     others = {"trees": baselines.boosted_trees, "mlp": baselines.mlp, **(contestants or {})}
     unbinned = {"trees", "mlp", *(f"{arm}_softmax" for arm in ARMS)}
     found: dict[str, list[Estimate]] = {n: [e] for n, e in _without_training(cloud[: options.test], exam).items()}
     for number in options.labels:
         bins, losses = number == max(options.labels), list[dict[Arm, dict[int, float]]]()
         for seed in options.seeds:
-            draw = _draw(sample, options, number, seed)
+            draw = draw_labels(sample, options, number, seed)
             scored: dict[str, Tables] = {}
             curves: dict[Arm, dict[int, float]] = {}
             for arm in ARMS:
@@ -144,6 +145,12 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
     return Findings(finite, (*there, Target("targets_without_a_figure", "<=", 0)), about, tuple(owed))
 
 
+def prepare(options: Options) -> tuple[Sample, Exam]:
+    """The events of the study, and what scores of the test events are judged by."""
+    cloud = events(options)
+    return Sample(cloud, TrainingSet.from_cloud(cloud, options.max_particles)), _exam(cloud[: options.test])
+
+
 def events(options: Options) -> Cloud:
     """The events of the study: first those to test, then those to validate, then the pool; with the labels to learn.
 
@@ -155,9 +162,8 @@ def events(options: Options) -> Cloud:
     if options.tuples:
         cloud = read(options.tuples, options.tokens, stop=number)
     else:
-        cloud = simulate_neutrinos(
-            options.beam, number, seed=options.simulation_seed, tokens=options.tokens, workers=options.workers
-        )
+        same = {"seed": options.simulation_seed, "tokens": options.tokens, "variant": options.variant}
+        cloud = simulate_neutrinos(options.beam, number, workers=options.workers, **same)
     if len(cloud) < number or PION not in cloud.schema.label_names:
         raise BadInput(f"the study needs {number} simulated events with their truth, {cloud.schema.dataset!r} has {len(cloud)}")
     cloud = cloud[np.random.default_rng(options.simulation_seed).permutation(number)]
@@ -178,7 +184,7 @@ def recipe(options: Options, arm: Arm, seed: int) -> Recipe:
         {
             "name": f"minerva {arm}",
             "size": read_config(weights_folder(options.weights)).size,
-            "weights": options.weights if arm == "full" else None,
+            "weights": None if arm == "scratch" else options.weights,
             "adapt": arm,
             "tasks": (
                 *({"task": "classify", "target": name} for name in _HEADS),
@@ -298,14 +304,14 @@ def _exam(cloud: Cloud) -> Exam:
     return Exam(pion_class, variables, edges, baselines.cuts(cloud), judged, energy, np.asarray(labels["q3"]))
 
 
-def _draw(sample: Sample, options: Options, number: int, seed: int) -> Draw:
-    """Labelled events from the pool, every pion class in proportion and at least twice."""
-    first = options.test + options.validation
+def draw_labels(sample: Sample, options: Options, number: int, seed: int) -> Draw:
+    """Labelled events from the pool, every pion class in proportion and at least twice; the i-th seed takes the i-th ones."""
+    first, turn = options.test + options.validation, options.seeds.index(seed)
     pion = np.asarray(sample.cloud.labels[PION])[first:]
-    order = np.random.default_rng(seed).permutation(len(pion))
-    groups = [order[pion[order] == c] for c in range(len(PION_CLASSES))]
-    train_rows = np.concatenate([g[: max(2, round(number * len(g) / len(pion)))] for g in groups]) + first
-    return Draw(np.sort(train_rows), np.arange(options.test, first), np.arange(options.test), seed)
+    groups = [np.flatnonzero(pion == c) for c in range(len(PION_CLASSES))]
+    sizes = [max(2, round(number * len(g) / len(pion))) for g in groups]
+    chosen = [np.take(g, np.arange(turn * n, (turn + 1) * n), mode="wrap") for g, n in zip(groups, sizes, strict=True)]
+    return Draw(np.sort(np.concatenate(chosen)) + first, np.arange(options.test, first), np.arange(options.test), seed)
 
 
 def _by_sums(sample: Sample, draw: Draw, tables: Tables) -> Tables:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.run import atomic
-from cloudchamber.simulate.neutrino.cascade import cascade
+from cloudchamber.simulate.neutrino.cascade import cascade as transported
 from cloudchamber.simulate.neutrino.interactions import Interactions, Particles
 from cloudchamber.simulate.neutrino.kinematics import NUCLEON, square
 from cloudchamber.simulate.neutrino.tracker import Response, respond, to_detector
@@ -30,9 +30,11 @@ _SUMS = ("_nucl", "_tracker", "_ecal", "_hcal", "_od")
 _PASSIVE = "part_response_total_recoil_passive_allNonMuonClusters"
 
 
-def simulate(interactions: Interactions, rng: np.random.Generator, card: TrackerCard = MINERVA) -> Branches:
-    """Cascade and tracker for interactions, as branches; events without a vertex are left out, as in the files."""
-    final = cascade(interactions, rng)
+def simulate(
+    interactions: Interactions, rng: np.random.Generator, card: TrackerCard = MINERVA, *, cascade: bool = True
+) -> Branches:
+    """Cascade (if asked for) and tracker for interactions, as branches; events without a vertex are left out, as in files."""
+    final = transported(interactions, rng) if cascade else interactions.hadrons
     response = respond(interactions, final, rng, card)
     return {name: b[response.found] for name, b in branches(interactions, final, response, card).items()}
 
