@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from cloudchamber.errors import BadInput, BadWeights
 from cloudchamber.events import Cloud, Label
 from cloudchamber.nn.features import Norm
 from cloudchamber.nn.sizes import SIZES
-from cloudchamber.recipe import Adapt, Recipe, TaskSpec
+from cloudchamber.recipe import Adapt, Recipe
 from cloudchamber.stats import ScoreTable, prediction_intervals, prediction_sets
 from cloudchamber.train.fit import citations, fit
 from cloudchamber.train.network import Network, load_backbone, save
@@ -43,7 +43,8 @@ class _Estimator(BaseEstimator):
     weights: shipped weights ("xs"), a run or weights folder; with adapt="scratch" a size. adapt: "full" trains all, "lora"
     low-rank changes (of `rank`, 8 without it) and the head, "probe" the head alone, "scratch" starts at random. steps,
     learning_rate: by themselves from the number of events and the size if None. validation_fraction: of the events, to
-    choose the best step. new_features: features unknown to the weights that may be added with zero embeddings.
+    choose the best step. new_features: features unknown to the weights that may be added with zero embeddings. options: of
+    the task, such as {"transform": "log1p"} for energies that spread over decades, or {"loss": "quantile"}.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class _Estimator(BaseEstimator):
         validation_fraction: float = 0.15,
         max_particles: int = 128,
         new_features: tuple[str, ...] = (),
+        options: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ):
         self.weights = weights
@@ -71,6 +73,7 @@ class _Estimator(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.max_particles = max_particles
         self.new_features = new_features
+        self.options = options
         self.device = device
 
     _classes: bool  # whether the target has classes
@@ -189,7 +192,7 @@ class _Estimator(BaseEstimator):
 
     def _recipe(self, label: Label) -> Recipe:
         numbers = {"steps": self.steps, "learning_rate": self.learning_rate, "batch": self.batch, "checkpoints": 0}
-        scratch = self.adapt == "scratch"
+        scratch, options = self.adapt == "scratch", dict(self.options or {})
         if scratch and str(self.weights) not in SIZES:
             raise BadInput(f"adapt='scratch' takes a size ({', '.join(SIZES)}) in place of weights, got {self.weights!r}")
         return recipes.make(
@@ -199,7 +202,7 @@ class _Estimator(BaseEstimator):
                 "weights": None if scratch else str(self.weights),
                 "adapt": self.adapt,
                 "rank": self.rank,
-                "tasks": (TaskSpec(task="classify" if label.classes else "regress", target=label.name),),
+                "tasks": ({"task": "classify" if label.classes else "regress", "target": label.name, "options": options},),
                 "optimisation": numbers,
                 "max_particles": self.max_particles,
                 "new_features": self.new_features,

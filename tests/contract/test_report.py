@@ -356,3 +356,22 @@ def test_the_model_card_says_what_was_seen_and_what_was_left_out():
         "size: xs",
     ):
         assert told in card
+
+
+def test_further_targets_of_all_runs_have_results_and_residuals_of_their_own(tmp_path):
+    paths = [
+        make_run(tmp_path / f"{arm}-{seed}", arm, seed, score_table(seed, separation), adapt=adapt)
+        for arm, adapt, separation, width in (("ours", "full", 2.0, 5), ("scratch", "scratch", 1.0, 12))
+        for seed in (0, 1)
+    ]
+    for path in paths:
+        regression_table(int(path.name[-1]), 5 if "ours" in path.name else 12).write(path / "scores-regress_mass.parquet")
+    score_table(3, 1.0).write(paths[0] / "scores-classify_other.parquet")  # of one run alone: no comparison
+    write_report(paths, tmp_path / "page.html")
+    tables = json.loads((tmp_path / "page_data" / "tables.json").read_text())
+    rows = {s["section"]: {row[0]: row[1:] for row in s["tables"][0]["rows"]} for s in tables if s["tables"]}
+    assert "AUC" in rows["Results"]
+    widths = [float(text.split(" ")[0]) for text in rows["Mass: results"]["Resolution [GeV]"]]
+    assert widths == pytest.approx([5, 12], rel=0.1)
+    assert (tmp_path / "page_data" / "residuals_mass.json").is_file()
+    assert not any("other" in name.lower() for name in rows)
