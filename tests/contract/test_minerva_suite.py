@@ -11,18 +11,21 @@ from scipy import stats
 from sklearn.metrics import average_precision_score
 from tests.minerva_file import event, vectors_of_vectors, write  # noqa: F401 (a fixture)
 from tests.neutrino_toy import interactions
+from tests.toy import toy_cloud
 from typer.testing import CliRunner
 
 from cloudchamber import data, registry
 from cloudchamber.cli import main as shell
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRun
+from cloudchamber.events import Cloud
 from cloudchamber.publish.report import write_report
 from cloudchamber.simulate.neutrino import masteranadev
 from cloudchamber.stats import compare, minerva
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import base
 from cloudchamber.suites import minerva as suite
+from cloudchamber.suites import minerva_ablation as ablation
 from cloudchamber.suites import minerva_baselines as baselines
 
 MUON = {"muon_corrected_p": [300.0, -400.0, 5000.0, 5026.0], "improved_nmichel": 1}
@@ -160,6 +163,27 @@ def test_a_study_compares_both_arms_and_every_baseline_at_the_same_steps(cloud, 
     assert found.figures["targets_without_a_figure"][0].value == len(suite._targets(OPTIONS)) - len(found.targets) + 1
     assert not found.holds(found.targets[-1])
     assert "arXiv:2604.12364" in found.citation
+
+
+def test_an_ablation_has_a_row_for_every_change_and_compares_each_with_scratch_on_the_same_events(cloud, monkeypatch):
+    monkeypatch.setattr(suite, "events", lambda _: cloud)
+    for module in (minerva, compare):
+        monkeypatch.setattr(module, "RESAMPLINGS", 5)
+    jets = toy_cloud(120, seed=4)
+    bare = Cloud(jets.particles, {}, jets.schema.model_copy(update={"labels": (), "columns": ()}))
+    samples = {"jets": jets, "two_classes": jets, "ep": bare, "ee": bare, "neutrinos": cloud[:120]}
+    monkeypatch.setattr(ablation, "_samples", lambda _: samples)
+    lines = []
+    options = ablation.Options(**SIZES, pretraining_steps=2, pretraining_batch=16)
+    found = ablation.SUITE.run(options, lines.append)
+    assert len(lines) == 4 + 2 * 4 + 7
+    for row in ("lora", "probe", "scratch", "full_no_cascade", "scratch_clusters", "mixture_neutrinos_masked"):
+        assert len(found.figures[f"auprc_cc1pi_{row}"]) == 2
+    lora, scratch = ([e.value for e in found.figures[f"auprc_cc1pi_{row}"]] for row in ("lora", "scratch"))
+    assert found.figures["gain_auprc_cc1pi_lora"][0].value == pytest.approx(np.mean(np.subtract(lora, scratch)))
+    assert {f"accuracy_of_{one}_jets_and_neutrinos" for one in ("jets", "neutrinos")} <= set(found.figures)
+    assert "accuracy_of_neutrinos_neutrinos_masked" not in found.figures  # it has no head for classes
+    assert {t.figure for t in found.targets} <= set(found.figures)
 
 
 def test_arms_differ_in_their_start_alone():

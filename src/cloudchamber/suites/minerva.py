@@ -69,7 +69,7 @@ class Options(Settings):
     pool: int = 50_000
     validation: int = 400
     test: int = 8000
-    steps: int = 300
+    steps: int = 150
     batch: int = 128
     max_particles: int = 128
     optimisation: dict[str, Any] = Field(default_factory=dict)
