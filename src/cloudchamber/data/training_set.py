@@ -114,6 +114,15 @@ class TrainingSet:
         return int(self.starts[-1])
 
     @property
+    def names_of_frames(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The particle and event features that the parts in each frame have."""
+        found = {}
+        for frame in self.frames:
+            own = [p for p in self.parts if p.schema.frame == frame]
+            found[frame] = _union(p.particle_names for p in own), _union(p.column_names for p in own)
+        return found
+
+    @property
     def everything(self) -> range:
         """The rows of all events."""
         return range(len(self))

@@ -99,11 +99,15 @@ class Match:
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """A NamedFeatures as data. Sequences, since the order of the names is that of the rows."""
+    """A NamedFeatures as data. Sequences, since the order of the names is that of the rows.
+
+    trained: the features of the data that it was last trained on; trained_in: those of each frame, where there were several.
+    """
 
     norms: tuple[tuple[str, Norm], ...]
     added: tuple[tuple[str, Norm], ...] = ()
     trained: tuple[str, ...] = ()
+    trained_in: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class NamedFeatures(nn.Module):
@@ -124,6 +128,7 @@ class NamedFeatures(nn.Module):
         # By group and transform; asked of the tensor it would be no constant of an exported graph.
         self._has: dict[tuple[str, str], bool] = {}
         self.trained: tuple[str, ...] = ()  # the features of the data that the module was last trained on
+        self.trained_in: dict[str, tuple[str, ...]] = {}  # and of each frame, where there were several
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,14 +152,15 @@ class NamedFeatures(nn.Module):
                 )
         return Match(tuple(n for n in data_names if n in self.names), missing, new)
 
-    def require(self, data_names: Sequence[str]) -> None:
-        """Raise BadWeights unless the data have exactly the features that the module was trained with."""
-        pairs = ((self.trained, data_names), (data_names, self.trained))
+    def require(self, data_names: Sequence[str], frame: str) -> None:
+        """Raise BadWeights unless the data have exactly the features that the module was trained with in their frame."""
+        trained = self.trained_in.get(frame, self.trained)
+        pairs = ((trained, data_names), (data_names, trained))
         lacking, unknown = ([n for n in a if n not in b] for a, b in pairs)
         if lacking or unknown:
             what = [f"lack {', '.join(lacking)}"] * bool(lacking) + [f"have {', '.join(unknown)} besides"] * bool(unknown)
             raise BadWeights(
-                f"the model was trained with {', '.join(self.trained)}; the data {' and '.join(what)}. A trained model reads "
+                f"the model was trained with {', '.join(trained)}; the data {' and '.join(what)}. A trained model reads "
                 "the features of its training: read the data with a card that gives these, or adapt the weights to data "
                 "like these."
             )
@@ -217,13 +223,16 @@ class NamedFeatures(nn.Module):
 
     def config(self) -> FeaturesConfig:
         """What is needed to build the module again."""
-        return FeaturesConfig(tuple(self.norms.items()), tuple(self.added.items()), self.trained)
+        return FeaturesConfig(
+            tuple(self.norms.items()), tuple(self.added.items()), self.trained, tuple(self.trained_in.items())
+        )
 
     @classmethod
     def of(cls, config: FeaturesConfig, width: int) -> NamedFeatures:
         """The module of a configuration, its embeddings still to be filled."""
         module = cls(dict(config.norms), width, dict(config.added))
         module.trained = config.trained or module.names
+        module.trained_in = dict(config.trained_in)
         return module
 
     def _of(self, group: str, key: str) -> Tensor:

@@ -97,8 +97,8 @@ class Network(nn.Module):
                 f"the model was trained on events in frame {self.frame!r}, {data.schema.dataset!r} is in frame "
                 f"{given!r}. Read the events as those of the training, such as whole events as their leading_jets."
             )
-        self.backbone.particle.require(data.particle_names[2:])
-        self.backbone.column.require(data.column_names)
+        self.backbone.particle.require(data.particle_names[2:], given)
+        self.backbone.column.require(data.column_names, given)
         self.backbone.particle.bind(data.particle_names[2:])
         self.backbone.column.bind(data.column_names)
 
@@ -285,6 +285,9 @@ def _assembled(
 ) -> Network:
     """A backbone with its tasks, bound to what they will be trained on and have looked at."""
     backbone.particle.trained, backbone.column.trained = data.particle_names[2:], data.column_names
+    of_frames = data.names_of_frames if len(data.frames) > 1 else {}
+    backbone.particle.trained_in = {frame: names[2:] for frame, (names, _) in of_frames.items()}
+    backbone.column.trained_in = {frame: names for frame, (_, names) in of_frames.items()}
     network = Network(name, backbone, make_tasks(specs, data.schema, backbone), max_particles)
     network.frame = _AND.join(data.frames)
     network.bind(data)
