@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from cloudchamber.publish import headline as tables
+from cloudchamber.publish.page import Fact
 from cloudchamber.publish.runs import Arm
 
 _WAYS = {
@@ -18,14 +18,6 @@ _WAYS = {
     "probe": "keeps the pre-trained weights {weights} and trains the head alone",
     "scratch": "starts from random numbers",
 }
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One number to be read at a glance."""
-
-    value: str
-    text: str
 
 
 def title(arms: Sequence[Arm]) -> str:

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 from cloudchamber.events import Cloud
 from cloudchamber.publish import headline as tables
 from cloudchamber.publish import opening, plots
-from cloudchamber.publish.citations import OURSELVES, bibtex
 from cloudchamber.publish.displays import event_displays
-from cloudchamber.publish.figure import Figure, plain
-from cloudchamber.publish.headline import Table
-from cloudchamber.publish.opening import Fact
-from cloudchamber.publish.page import write_page
-from cloudchamber.publish.residuals import residual_plots
+from cloudchamber.publish.page import Fact, Section, Table, write_sections
 from cloudchamber.publish.runs import Arm, absent_classes, further_targets, read_arms, reference, same_events
-from cloudchamber.publish.uncertainty import uncertainty_table
-from cloudchamber.run import write_json
-
-
-@dataclass(frozen=True)
-class Section:
-    """A titled part of the page."""
-
-    title: str
-    tables: tuple[Table, ...] = ()
-    figures: tuple[Figure, ...] = ()
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str = "", data: Cloud | None = None) -> Path:
@@ -47,19 +30,25 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str
     for target in further_targets(scored) if scored else ():
         found, also = _further(target, [arm.judged_on(target) for arm in scored])
         sections, facts = [*sections, *found], (*facts, *also)
-    if uncertain := uncertainty_table(scored):
+    if uncertain := tables.uncertainty_table(scored):
         sections.append(Section("Uncertainty", tables=(uncertain,)))
     if data is not None and len(data):
         sections.append(Section("Event displays", figures=(event_displays(data, _label(arms, data)),)))
     sections.append(Section("Time and cost", tables=(_cost(arms),)))
-    story = f"{story}\n\n{opening.lead(arms)}"
-    folder = out.with_name(f"{out.stem}_data")
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure in (f for s in sections for f in s.figures):
-        write_json(folder / f"{figure.name}.json", {"caption": figure.caption, "data": figure.data})
-    write_json(folder / "tables.json", plain([{"section": s.title, "tables": [asdict(t) for t in s.tables]} for s in sections]))
-    _write(out, arms, sections, facts, title=title or opening.title(arms), story=story)
-    return out
+    runs_shown = [run for arm in arms for run in arm.runs]
+    return write_sections(
+        out,
+        "report",
+        sections,
+        title=title or opening.title(arms),
+        story=f"{story}\n\n{opening.lead(arms)}",
+        facts=facts,
+        origin=_origin({run.info.simulated for run in runs_shown}),
+        same_events=same_events(scored) if len(runs_shown) > 1 and scored else None,
+        arms=arms,
+        owed=dict.fromkeys(c for run in runs_shown for c in run.info.citations),
+        environment=runs_shown[0].environment,
+    )
 
 
 def _further(target: str, arms: Sequence[Arm]) -> tuple[list[Section], tuple[Fact, ...]]:
@@ -85,7 +74,7 @@ def _shapes(arms: Sequence[Arm]) -> list[Section]:
     """What one number does not say: curves of classifiers, residuals of regressors."""
     classes = arms[0].tables[0].classes
     if not classes:
-        return [Section("Residuals", figures=(residual_plots(arms),))]
+        return [Section("Residuals", figures=(plots.residual_plots(arms),))]
     if absent_classes(arms):
         return []
     confusion = [Section("Confusion", figures=(plots.confusion_matrices(arms),))] if len(classes) > 2 else []
@@ -135,30 +124,6 @@ def _cost(arms: Sequence[Arm]) -> Table:
 
 def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
-
-
-def _write(
-    out: Path, arms: Sequence[Arm], sections: Sequence[Section], facts: Sequence[Fact], *, title: str, story: str
-) -> None:
-    runs = [run for arm in arms for run in arm.runs]
-    scored = [arm for arm in arms if arm.tables]
-    write_page(
-        out,
-        "report",
-        title=title,
-        story=[paragraph.strip() for paragraph in story.split("\n\n") if paragraph.strip()],
-        facts=facts,
-        sections=sections,
-        origin=_origin({run.info.simulated for run in runs}),
-        same_events=same_events(scored) if len(runs) > 1 and scored else None,
-        arms=arms,
-        runs=runs,
-        packages=runs[0].environment.get("packages", {}),
-        python=runs[0].environment.get("python", "not recorded"),
-        bibtex=bibtex([*dict.fromkeys(c for run in runs for c in run.info.citations), OURSELVES]),
-        data_folder=f"{out.stem}_data",
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
 
 
 def _origin(simulated: set[bool | None]) -> str:
