@@ -140,9 +140,21 @@ def test_stopped_and_resumed_is_the_uninterrupted_store(how, workers, files, tmp
     assert not folder.exists()
 
 
+def interrupted(out: Path, files: list[Path]) -> Path:
+    """The hidden folder of a conversion that is interrupted, in this process, when its second shard is there."""
+
+    def progress(done, _):
+        if done >= 2 * SHARD:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.convert(files, out, progress=progress)
+    return hidden(out)
+
+
 def test_a_finished_shard_that_was_damaged_is_made_again(files, tmp_path):
     data.convert(files, tmp_path / "whole")
-    folder = stopped("SIGKILL", tmp_path / "out", files)
+    folder = interrupted(tmp_path / "out", files)
     shard = folder / "store" / "shard-00001.parquet"
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     (folder / "store" / "shard-00000.parquet").unlink()
@@ -151,7 +163,7 @@ def test_a_finished_shard_that_was_damaged_is_made_again(files, tmp_path):
 
 
 def test_other_options_or_files_do_not_go_on_with_an_unfinished_conversion(files, tmp_path):
-    folder = stopped("SIGKILL", tmp_path / "out", files)
+    folder = interrupted(tmp_path / "out", files)
     with pytest.raises(BadStore, match=r"\.out\.partial.*'max_events' was None; now it is 50.*remove that folder"):
         data.convert(files, tmp_path / "out", max_events=50)
     os.utime(files[2], ns=(0, 1))

@@ -22,8 +22,7 @@ from cloudchamber.cli import progress
 from cloudchamber.data import read, survey
 from cloudchamber.errors import BadRun, MissingColumn
 from cloudchamber.events import Cloud, Feature, Label, Schema
-from cloudchamber.publish.opening import lead
-from cloudchamber.publish.report import write_report
+from cloudchamber.publish.report import lead, write_report
 from cloudchamber.publish.runs import read_arms
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable, metrics, summarise
