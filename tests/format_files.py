@@ -52,6 +52,18 @@ class Truth:
         return padded
 
 
+def toy_truth() -> Truth:
+    rng = np.random.default_rng(7)
+    counts = rng.integers(1, 12, N)
+    counts[3] = 0  # an empty event is an event
+    size = int(counts.sum())
+    pt = rng.exponential(20, size) + 0.1
+    pt[5] = 1.0  # its logarithm is 0, which is no padding
+    return Truth(
+        counts, pt, rng.normal(0, 1, size), rng.uniform(-3, 3, size), rng.choice(list(MASS), size), rng.integers(0, 2, N)
+    )
+
+
 def jetclass(path: Path, t: Truth, label_type: str = "float32") -> dict:
     ten = t.label * 7 + 1  # classes Hbb and Tbqq
     names = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
@@ -111,6 +123,12 @@ def lhco(path: Path, t: Truth) -> dict:
         file.create_dataset("df/axis0", data=np.arange(2101))
         file.create_dataset("df/axis1", data=np.arange(N))
     return {**t.momentum(massless=True), "labels": {"label": t.label}}
+
+
+def lhco_black_box(path: Path, t: Truth) -> None:
+    slots = np.stack([t.pad(v, 700) for v in (t.pt, t.eta, t.phi)], axis=2).reshape(N, 2100)
+    with h5py.File(path, "w") as file:
+        file["df/block0_values"] = slots
 
 
 def omnilearned(path: Path, t: Truth) -> dict:

@@ -77,16 +77,6 @@ def files(tmp_path: Path) -> dict[str, Path]:
 KINDS = ["root", "npz", "hdf5", "parquet"]
 
 
-@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.98])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_truncated_file_is_one_error_that_names_it(kind, fraction, tmp_path):
-    content = files(tmp_path)[kind].read_bytes()
-    path = tmp_path / "cut.dat"
-    path.write_bytes(content[: int(len(content) * fraction)])
-    with pytest.raises(BadFile, match=r"cut\.dat: truncated or damaged"):
-        data.read(path)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_flipped_bytes_never_escape_as_a_foreign_error(kind, tmp_path):
     content, path = files(tmp_path)[kind].read_bytes(), tmp_path / "flipped.dat"

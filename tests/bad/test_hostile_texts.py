@@ -72,13 +72,15 @@ SHARED: dict[str, tuple[Make, str | None]] = {
     "gzip in gzip": (edit(lambda c: gzip.compress(gzip.compress(c))), r"\(unpacked\): this is neither"),
     "PNG in gzip": (edit(lambda _: gzip.compress(b"\x89PNG\r\n\x1a\n" + bytes(2000))), r"\(unpacked\): this is neither"),
     "nothing in gzip": (edit(lambda _: gzip.compress(b"")), r"\(unpacked\): this is neither"),
-    "bomb of lines": (edit(long_lines), "GB of memory"),
-    "bomb of one line": (edit(one_line), "GB of memory|has a line of more than"),
     "zeros": (edit(lambda c: bytes(len(c))), NEITHER),
     "two bytes a letter": (edit(lambda c: c.decode().encode("utf-16")), NEITHER),
     "zeros inside": (edit(lambda c: c[: len(c) * 3 // 4] + bytes(40) + c[len(c) * 3 // 4 :]), EITHER),
     "bytes that are no text": (edit(lambda c: c[: len(c) * 3 // 4] + b"\xff\xfe\x80" + c[len(c) * 3 // 4 :]), EITHER),
     "unreadable": (unreadable(edit(lambda c: c)), "Permission denied"),
+}
+BOMBS: dict[str, tuple[Make, str | None]] = {  # for the two ways of unpacking: listings by line, tables as a whole
+    "bomb of lines": (edit(long_lines), "GB of memory"),
+    "bomb of one line": (edit(one_line), "GB of memory|has a line of more than"),
 }
 OWN: dict[str, dict[str, tuple[Make, str | None]]] = {
     "hepmc3": {
@@ -109,6 +111,7 @@ OWN: dict[str, dict[str, tuple[Make, str | None]]] = {
         "words for numbers": (line(b"0 0 6.0 6.0 0.0 1", b"zero 0 6.0 6.0 0.0 1"), "could not convert"),
     },
     "lhe": {
+        **BOMBS,
         "absurd counter": (line(b" 2 661", b" 4000000000 661"), "announces 4000000000 particles, has 2"),
         "negative counter": (line(b" 2 661", b" -2 661"), "announces -2 particles, has 2"),
         "NaN": (line(b"502 0 3.0", b"502 0 nan"), "'px' is nan for particle 0 of event 0"),
@@ -126,6 +129,7 @@ OWN: dict[str, dict[str, tuple[Make, str | None]]] = {
         "weights after the particles": (line(b"</event>", b"<rwgt>\n<wgt id='1'>1.0</wgt>\n</rwgt>\n</event>"), GOOD),
     },
     "trackml": {
+        **BOMBS,
         "no truth": (other_truth(lambda _: None), "needs e-truth.csv beside it"),
         "truth a folder": (other_truth(Path.mkdir), "needs e-truth.csv beside it"),
         "truth a link to itself": (other_truth(lambda p: p.symlink_to(p)), "needs e-truth.csv|symbolic links"),
@@ -156,8 +160,7 @@ OWN: dict[str, dict[str, tuple[Make, str | None]]] = {
         "quote that never closes": (line(b"2.0", b'"2.0'), "damaged|conversion"),
     },
 }
-LARGE = [(kind, name) for kind in GOOD_FILES for name in ("bomb of lines", "bomb of one line")]
-LARGE += [(kind, "absurd counter") for kind in OWN if "absurd counter" in OWN[kind]]
+LARGE = [(kind, name) for kind in OWN for name in (*BOMBS, "absurd counter") if name in OWN[kind]]
 
 
 def case(kind: str, name: str, folder: Path) -> tuple[Path, str | None]:

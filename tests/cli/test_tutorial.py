@@ -16,7 +16,7 @@ def test_the_lines_of_the_neutrino_tutorial_run_and_print_what_they_say(capsys):
     assert len(blocks) == 3
     namespace: dict = {}
     for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), namespace)
+        exec(compile(block, str(PAGE), "exec"), namespace)  # our own page
     printed = capsys.readouterr().out.splitlines()
     said = [line for block in blocks for line in PRINTS.findall(block)]
     assert len(said) >= 3

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uproot
+from tests.format_files import Truth, landscape, lhco, lhco_black_box, toy_truth
 from tests.toy import outside_vocabulary
 
 from cloudchamber import data
@@ -241,6 +242,16 @@ def example_jagged_root(folder: Path) -> Path:
     return folder / "x.root"
 
 
+def of_readers(make: Callable[[Path, Truth], object]) -> Callable[[Path], Path]:
+    """A file whose numbers are compared in test_readers.py."""
+
+    def made(folder: Path) -> Path:
+        make(folder / "x.h5", toy_truth())
+        return folder / "x.h5"
+
+    return made
+
+
 SHIPPED: dict[str, Callable[[Path], Path]] = {
     "aspen_open_jets": aspen_open_jets,
     "atlas_physlite": atlas_physlite,
@@ -251,6 +262,9 @@ SHIPPED: dict[str, Callable[[Path], Path]] = {
     "example_jagged_root": example_jagged_root,
     "jetclass2": jetclass2,
     "jetclass_padded": lambda folder: padded(folder, {"label": np.eye(10)[np.ones(N, dtype=int)]}),
+    "landscape": of_readers(landscape),
+    "lhco": of_readers(lhco),
+    "lhco_black_box": of_readers(lhco_black_box),
     "quark_gluon_padded": lambda folder: padded(folder, {"y": np.ones(N, dtype=np.uint8)}),
 }
 
@@ -370,6 +384,24 @@ def test_a_wrong_collection_says_which_entry_to_edit(old, new, words, tmp_path):
     (tmp_path / "card.yaml").write_text(CARD.replace(old, new, 1))
     with pytest.raises((BadCard, BadFile), match=words):
         data.read(two_kinds(tmp_path / "x.root"), tmp_path / "card.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "slots: [200, 4], index: 0",
+            "slots: [300, 4], index: 0",
+            "has shape .*, expected events x 1200 or more. Edit .*slots",
+        ),
+        ("slots: [200, 4], index: 3", "slots: [200, 4], index: 4", r"particles.pz.*needs an `index` from 0 to 3"),
+        ("index: 1, classes", "index: 2, classes", r"index 2 .* is outside the shape .* Edit labels.is_signal_new"),
+    ],
+)
+def test_slots_and_labels_outside_of_a_row_say_which_entry_to_edit(old, new, words, tmp_path):
+    (tmp_path / "card.yaml").write_text((CARDS / "landscape.yaml").read_text().replace(old, new))
+    with pytest.raises((BadCard, BadFile), match=words):
+        data.read(SHIPPED["landscape"](tmp_path), tmp_path / "card.yaml")
 
 
 def test_a_class_that_yaml_takes_for_a_truth_value_has_to_be_quoted(tmp_path):

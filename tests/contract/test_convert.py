@@ -110,27 +110,26 @@ CHILD = f"""
 import os, signal, sys
 from pathlib import Path
 from cloudchamber.data import convert
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may start with it ignored
 convert.__globals__["SHARD_EVENTS"] = {SHARD}
 def progress(done, total):
     if done >= 40:
-        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-convert([Path(p) for p in sys.argv[4:]], Path(sys.argv[2]), workers=int(sys.argv[3]), progress=progress)
+        os.kill(os.getpid(), signal.SIGKILL)
+convert([Path(p) for p in sys.argv[3:]], Path(sys.argv[1]), workers=int(sys.argv[2]), progress=progress)
 """
 
 
-def stopped(how: str, out: Path, files: list[Path], workers: int = 1) -> Path:
-    """A conversion that is killed or interrupted when its second shard is there; its hidden folder."""
-    command = [sys.executable, "-c", CHILD, how, out, str(workers), *files]
-    assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == -getattr(signal, how)
+def killed(out: Path, files: list[Path], workers: int) -> Path:
+    """The hidden folder of a conversion that is killed when its second shard is there."""
+    command = [sys.executable, "-c", CHILD, out, str(workers), *files]
+    assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert not out.exists()
     return hidden(out)
 
 
-@pytest.mark.parametrize(("how", "workers"), [("SIGKILL", 1), ("SIGINT", 1), ("SIGKILL", 2)])
-def test_stopped_and_resumed_is_the_uninterrupted_store(how, workers, files, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_and_resumed_is_the_uninterrupted_store(workers, files, tmp_path):
     data.convert(files, tmp_path / "whole")
-    folder = stopped(how, tmp_path / "out", files, workers)
+    folder = killed(tmp_path / "out", files, workers)
     kept = {n: (folder / "store" / n).stat().st_ino for n in ("shard-00000.parquet", "shard-00001.parquet")}
     assert workers > 1 or sorted(p.name for p in (folder / "store").iterdir()) == sorted(kept)
     (folder / "store" / ".shard-00002.parquet.1.tmp").write_bytes(b"half")  # what a kill may leave
@@ -140,9 +139,21 @@ def test_stopped_and_resumed_is_the_uninterrupted_store(how, workers, files, tmp
     assert not folder.exists()
 
 
+def interrupted(out: Path, files: list[Path]) -> Path:
+    """The hidden folder of a conversion that is interrupted, in this process, when its second shard is there."""
+
+    def progress(done, _):
+        if done >= 2 * SHARD:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.convert(files, out, progress=progress)
+    return hidden(out)
+
+
 def test_a_finished_shard_that_was_damaged_is_made_again(files, tmp_path):
     data.convert(files, tmp_path / "whole")
-    folder = stopped("SIGKILL", tmp_path / "out", files)
+    folder = interrupted(tmp_path / "out", files)
     shard = folder / "store" / "shard-00001.parquet"
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     (folder / "store" / "shard-00000.parquet").unlink()
@@ -151,7 +162,7 @@ def test_a_finished_shard_that_was_damaged_is_made_again(files, tmp_path):
 
 
 def test_other_options_or_files_do_not_go_on_with_an_unfinished_conversion(files, tmp_path):
-    folder = stopped("SIGKILL", tmp_path / "out", files)
+    folder = interrupted(tmp_path / "out", files)
     with pytest.raises(BadStore, match=r"\.out\.partial.*'max_events' was None; now it is 50.*remove that folder"):
         data.convert(files, tmp_path / "out", max_events=50)
     os.utime(files[2], ns=(0, 1))

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -22,8 +23,8 @@ from cloudchamber.cli import progress
 from cloudchamber.data import read, survey
 from cloudchamber.errors import BadRun, MissingColumn
 from cloudchamber.events import Cloud, Feature, Label, Schema
-from cloudchamber.publish.opening import lead
-from cloudchamber.publish.report import write_report
+from cloudchamber.publish import report
+from cloudchamber.publish.report import lead
 from cloudchamber.publish.runs import read_arms
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable, metrics, summarise
@@ -60,8 +61,10 @@ def run_folder(path, scores, *, arm="fine-tuned xs", seed=0, adapt="full", data=
     return path
 
 
-def page_of(tmp_path, runs, **options):
-    out = write_report(runs, tmp_path / "page.html", **options)
+def page_of(tmp_path, runs):
+    """The page without its figures, which take most of the time and have tests of their own; its first table, by rows."""
+    with mock.patch.multiple(report, _learning=lambda _: [], _shapes=lambda _: []):
+        out = report.write_report(runs, tmp_path / "page.html")
     results = json.loads((tmp_path / "page_data" / "tables.json").read_text())[0]["tables"][0]
     return out.read_text(), results, {row[0]: row[1:] for row in results["rows"]}
 
@@ -180,7 +183,7 @@ def test_the_tile_of_a_resolution_has_its_unit(tmp_path):
 
 @pytest.mark.parametrize(("separation", "drawn"), [(1.5, True), (40.0, False)])
 def test_the_roc_caption_speaks_of_points_only_where_some_are_drawn(tmp_path, separation, drawn):
-    page_of(tmp_path, [run_folder(tmp_path / "run", scored(0, separation))])
+    report.write_report([run_folder(tmp_path / "run", scored(0, separation))], tmp_path / "page.html")
     roc = json.loads((tmp_path / "page_data" / "roc.json").read_text())
     assert bool(roc["data"]["Tbqq"]["fine-tuned xs"]["working_points"]) is drawn
     assert ("Points:" in roc["caption"]) is drawn

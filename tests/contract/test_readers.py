@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import awkward as ak
@@ -11,44 +12,38 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uproot
-from tests.format_files import FORMATS, MASS, N, Truth, atlas_ftag, jetclass, landscape, lhco, omnilearned
+from tests.format_files import FORMATS, N, Truth, atlas_ftag, jetclass, landscape, lhco, lhco_black_box, omnilearned, toy_truth
 from tests.toy import outside_vocabulary
 
 from cloudchamber import data, registry
 from cloudchamber.errors import BadFile, BadInput, BadSchema, CloudchamberError
 
 GENERATORS = {"gst", "hepmc", "lhe", "trackml"}  # in test_generator_readers.py
+CARDS = {"landscape": "top-tagging landscape", "lhco": "LHC Olympics"}  # no readers; their names
 MINERVA = {"minerva_clusters", "minerva_blobs", "minerva_published"}  # in test_minerva.py
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def truth() -> Truth:
-    rng = np.random.default_rng(7)
-    counts = rng.integers(1, 12, N)
-    counts[3] = 0  # an empty event is an event
-    size = int(counts.sum())
-    pt = rng.exponential(20, size) + 0.1
-    pt[5] = 1.0  # its logarithm is 0, which is no padding
-    return Truth(
-        counts, pt, rng.normal(0, 1, size), rng.uniform(-3, 3, size), rng.choice(list(MASS), size), rng.integers(0, 2, N)
-    )
+    return toy_truth()
 
 
 def test_every_reader_of_the_registry_has_a_toy_file():
-    assert set(FORMATS) | GENERATORS | MINERVA == set(registry.entries("readers"))
+    assert set(FORMATS) - set(CARDS) | GENERATORS | MINERVA == set(registry.entries("readers"))
 
 
-@pytest.fixture(params=sorted(FORMATS))
-def case(request, tmp_path, truth) -> tuple[str, Path, dict]:
+@pytest.fixture(params=sorted(FORMATS), scope="module")
+def case(request, tmp_path_factory, truth) -> tuple[str, Path, dict]:
     name, make = FORMATS[request.param]
-    expected = make(tmp_path / name, truth)
-    return request.param, expected.get("path", tmp_path / name), expected
+    folder = tmp_path_factory.mktemp(request.param)
+    expected = make(folder / name, truth)
+    return request.param, expected.get("path", folder / name), expected
 
 
-def test_a_file_is_recognised_by_its_content_alone(case):
+def test_a_file_is_recognised_by_its_content_alone(case, tmp_path):
     name, path, _ = case
-    other = path.rename(path.with_name("renamed.dat")) if name != "omnilearned" else path
-    assert data.recognise(other).name == name
+    other = Path(shutil.copy(path, tmp_path / "renamed.dat"))
+    assert data.recognise(other).name == CARDS.get(name, name)
 
 
 def test_weights_can_take_what_the_reader_gives(case):
@@ -91,7 +86,7 @@ def test_several_files_are_read_one_after_the_other(case):
 def test_every_format_but_ours_says_whom_to_cite_and_what_its_label_is(case):
     name, path, expected = case
     cloud = data.read(path)
-    assert name == "store" or (cloud.schema.citation and cloud.schema.citation == registry.get("readers", name).citation)
+    assert name == "store" or (cloud.schema.citation and cloud.schema.citation == data.recognise(path).citation)
     assert cloud.schema.resolve("label") in expected["labels"]
     assert cloud.labels["label"] is cloud.events[next(iter(expected["labels"]))]
 
@@ -108,7 +103,7 @@ def test_converting_keeps_every_number(case, tmp_path):
     assert converted.manifest.provenance["parents"][0]["name"] == path.name
 
 
-@pytest.mark.parametrize("label_type", ["float32", "int32", "bool"])
+@pytest.mark.parametrize("label_type", ["int32", "bool"])
 def test_jetclass_labels_may_have_any_type(label_type, tmp_path, truth):
     expected = jetclass(tmp_path / "x.root", truth, label_type)
     assert data.read(tmp_path / "x.root").labels["label"].tolist() == expected["labels"]["label"].tolist()
@@ -130,9 +125,7 @@ def test_omnilearned_labels_are_shifted_by_the_name_of_the_folder_or_file(tmp_pa
 
 
 def test_an_lhco_black_box_has_no_label(tmp_path, truth):
-    slots = np.stack([truth.pad(v, 700) for v in (truth.pt, truth.eta, truth.phi)], axis=2).reshape(N, 2100)
-    with h5py.File(tmp_path / "box.h5", "w") as file:
-        file["df/block0_values"] = slots
+    lhco_black_box(tmp_path / "box.h5", truth)
     cloud = data.read(tmp_path / "box.h5")
     assert cloud.schema.labels == ()
     assert len(cloud) == N

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,8 +166,7 @@ def test_labels_out_of_range_are_not_written(tmp_path):
 
 
 CHILD = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may start with it ignored
+import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_store import toy, write
@@ -181,16 +178,13 @@ write(Path(sys.argv[2]), clouds(), shard_events=50)
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_killed_write_leaves_no_store(how, tmp_path):
+def test_a_killed_write_leaves_no_store(tmp_path):
     command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path / "s")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdout.readline() == b"started\n"
-        os.kill(child.pid, how)
+        child.kill()
         assert child.wait(30) != 0
     assert not (tmp_path / "s").exists()
-    if how == signal.SIGINT:
-        assert list(tmp_path.iterdir()) == []
     assert len(write(tmp_path / "s", [toy(100)])) == 100
 
 

@@ -65,7 +65,7 @@ def inspect(
         write_page(report, "inspect", survey=seen, findings=found, spreads=_spreads(seen), figures=survey_plots(seen))
         console.print(f"page: {report}", soft_wrap=True)
     if data_card is not None:
-        from cloudchamber.publish.data_card import data_set_card
+        from cloudchamber.publish.card import data_set_card
 
         with atomic(data_card) as temporary:
             temporary.write_text(data_set_card(seen, found), encoding="utf-8")

@@ -42,6 +42,7 @@ class Source(_Document):
     """Where a quantity comes from: a column of the file, in a unit; or a constant `value`.
 
     index: position on the last axis of an array with one more axis than needed (on `axis`, if another).
+    slots: (P, Q) if a row holds P slots of Q quantities, one slot after the other, and maybe more behind; index: which of Q.
     missing: the number that the file writes where there is no value; it becomes NaN.
     only_if: another quantity of the same particles; where it is 0, this one becomes NaN (an impact parameter needs a charge).
     codes: for `pdg`, the file's own codes and the PDG codes that they stand for.
@@ -54,6 +55,7 @@ class Source(_Document):
     unit: str = "1"
     index: int | None = None
     axis: int = -1
+    slots: tuple[int, int] | None = None
     missing: float | None = None
     only_if: str | None = None
     codes: dict[int, int] = {}
@@ -77,6 +79,8 @@ class Source(_Document):
             raise ValueError("give either `column` or a constant `value`")
         if self.values and len(self.values) != len(self.classes):
             raise ValueError(f"`values` has {len(self.values)} entries, `classes` has {len(self.classes)}")
+        if self.slots and (self.index is None or not 0 <= self.index < self.slots[1]):
+            raise ValueError(f"`slots` {list(self.slots)} needs an `index` from 0 to {self.slots[1] - 1}")
         return self
 
 
@@ -91,10 +95,12 @@ class Collection(_Document):
 
 class Target(_Document):
     """A label. Classes come from a column of their index (or of the codes in `values`, in the order of the classes), from
-    a 2-d one-hot `column`, or from one-hot columns (`one_hot`). Without classes it is a number in `unit`.
+    a 2-d one-hot `column`, or from one-hot columns (`one_hot`). Without classes it is a number in `unit`. index: position
+    on the last axis of a 2-d column.
     """
 
     column: str | None = None
+    index: int | None = None
     one_hot: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     values: tuple[int, ...] = ()
@@ -141,7 +147,8 @@ class Card(_Document):
     `particles` and of every collection, one after the other. A quantity that some of them lack is NaN there, but 0 if it is
     a constant flag, which says what a particle is. layout: `jagged` (one list per event) or `padded`
     (one row of slots per event); padded slots end after `count` particles, or hold zeros (`padding: zero-energy` or
-    `zero-pt`). recognise: keys that a file must have for a shipped card to apply without being named.
+    `zero-pt`). recognise: keys that a file must have for a shipped card to apply without being named; shapes: and the shape
+    that an event must have in some of them (HDF5 and npz).
     """
 
     version: Literal[1] = 1
@@ -149,6 +156,7 @@ class Card(_Document):
     format: tuple[Format, ...]
     tree: tuple[str, ...] = ()
     recognise: tuple[str, ...] = ()
+    shapes: dict[str, tuple[int, ...]] = {}
     frame: Frame
     layout: Literal["jagged", "padded"]
     count: str | None = None

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ def card_reader(card: Card, path: Path) -> Reader:
 
     def recognises(container: Container) -> bool:
         wanted = {_key(card, name, container) for name in card.recognise}
-        return container.kind.lower() in card.format and bool(wanted) and wanted <= set(container.keys)
+        if container.kind.lower() not in card.format or not wanted or not wanted <= set(container.keys):
+            return False
+        return all(container.shape(_key(card, name, container))[1:] == shape for name, shape in card.shapes.items())
 
     def read(container: Container, start: int, stop: int) -> Cloud:
         columns = _columns(card, path, container, start, stop)
@@ -211,6 +214,14 @@ class _Block:
         column = self.columns[source.column or ""]
         if isinstance(column, Jagged):
             raise BadFile(f"{self.container.path}: column {source.column!r} is jagged. Edit layout in {self.path}.")
+        if source.slots:
+            size, quantities = prod(source.slots), source.slots[1]
+            if column.ndim != 2 or column.shape[1] < size:
+                raise BadFile(
+                    f"{self.container.path}: column {source.column!r} has shape {column.shape}, expected events x {size} "
+                    f"or more. Edit particles.{name} (slots) in {self.path}."
+                )
+            return column[self.keep, source.index : size : quantities]
         array = self._take(column, source.index, source.axis, name)
         if array.ndim != 2:
             raise BadFile(
@@ -258,9 +269,10 @@ class _Block:
             flags_NC = np.stack([self._events(c, f"labels.{name}") for c in target.one_hot], axis=1)
             return one_hot_index(self.container, name, flags_NC, self.numbers)
         column = self.columns[target.column or ""]
-        if target.classes and not isinstance(column, Jagged) and column.ndim == 2 and column.shape[1] == len(target.classes):
+        several = target.index is None and target.classes
+        if several and not isinstance(column, Jagged) and column.shape[1:] == (len(target.classes),):
             return one_hot_index(self.container, name, column[self.keep], self.numbers)
-        values = self._events(target.column, f"labels.{name}")
+        values = self._events(target.column, f"labels.{name}", target.index)
         if not target.classes:
             return values.astype(np.float64) * to_internal(target.unit)
         if target.values:

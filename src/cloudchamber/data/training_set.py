@@ -195,31 +195,26 @@ class Chosen:
     @property
     def counts(self) -> NDArray[np.int64]:
         """(B,) particles per event."""
-        counts_B: NDArray[np.int64] = self._gather(lambda _, events_B: events_B["count"])
-        return counts_B
+        return self._gather(lambda _, events_B: events_B["count"])
 
     @property
     def weights(self) -> NDArray[np.float32]:
         """(B,) weights as in the file; 1 where it has none."""
-        weights_B: NDArray[np.float32] = self._gather(lambda _, events_B: events_B["weight"])
-        return weights_B
+        return self._gather(lambda _, events_B: events_B["weight"])
 
     @property
     def ids(self) -> NDArray[np.uint64]:
         """(B,) event ids."""
-        ids_B: NDArray[np.uint64] = self._gather(lambda _, events_B: events_B["event_id"])
-        return ids_B
+        return self._gather(lambda _, events_B: events_B["event_id"])
 
     @property
     def columns(self) -> NDArray[np.float32]:
         """(B, G) event columns; NaN where unknown."""
-        columns_BG: NDArray[np.float32] = self._gather(lambda view, events_B: view.columns(events_B))
-        return columns_BG
+        return self._gather(lambda view, events_B: view.columns(events_B))
 
     def target(self, name: str) -> NDArray[Any]:
         """(B,) one label: class index or number."""
-        values_B: NDArray[Any] = self._gather(lambda view, events_B: view.target(name, events_B))
-        return values_B
+        return self._gather(lambda view, events_B: view.target(name, events_B))
 
     def known(self, name: str) -> NDArray[np.bool_]:
         """(B,) whether a label is known."""
@@ -248,7 +243,7 @@ class Chosen:
                     slots_SF[slot : slot + count, columns] = own
         return slots_SF.reshape(self.size, width, -1)
 
-    def _gather(self, read: Callable[[_View, NDArray[Any]], NDArray[Any]]) -> Any:
+    def _gather(self, read: Callable[[_View, NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         values = [read(piece.view, piece.events_B) for piece in self.pieces]
         if len(values) == 1:
             return np.ascontiguousarray(values[0])

@@ -1,15 +1,18 @@
-"""Headline: the figures of all arms as tables, each with its spread over seeds and its error."""
+"""Headline: the figures of all arms as tables, each with its spread over seeds and its error; how sure the arms are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from cloudchamber.errors import BadInput
+from cloudchamber.publish.page import Table
 from cloudchamber.publish.runs import Arm, RunRecord, absent_classes
-from cloudchamber.stats import Paired, ScoreTable, paired, steps_to_reach, summarise
+from cloudchamber.stats import LEVELS, Paired, ScoreTable, Temperature, coverage, paired, steps_to_reach, summarise
 from cloudchamber.stats.compare import RESAMPLINGS, paired_error
 from cloudchamber.stats.metrics import one_vs_rest_auc
 
@@ -22,15 +25,6 @@ _NAMES = {
     "mse": "MSE",
     "correlation": "Correlation",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of finished text: the first column is a name, the others are figures."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +126,34 @@ def class_table(arms: Sequence[Arm]) -> Table:
         columns.append([spread([a.value for a in c], [a.error for a in c]) for c in zip(*of_runs, strict=True)])
     rows = tuple(zip(arms[0].tables[0].classes, *columns, strict=True))
     return Table(("Class", *(arm.name for arm in arms)), rows, "AUC of each class against all others.")
+
+
+def uncertainty_table(arms: Sequence[Arm]) -> Table | None:
+    """One column per arm whose runs keep validation scores; None if there is none."""
+    shown = [arm for arm in arms if arm.validations]
+    if not shown:
+        return None
+    table = shown[0].tables[0]
+    size = "Classes in a set" if table.classes else f"Width of an interval{'' if table.unit == '1' else f' [{table.unit}]'}"
+    rows = []
+    for level in LEVELS:
+        found = [[coverage(v, t, level) for v, t in zip(arm.validations, arm.tables, strict=True)] for arm in shown]
+        rows.append(
+            (f"Truth inside, of {level:.0%} asked", *(spread([c.value for c in f], [c.error for c in f]) for f in found))
+        )
+        rows.append((f"{size}, {level:.0%}", *(f"{fmean(c.size for c in f):.3g}" for f in found)))
+    if table.classes:
+        rows.append(("Temperature", *(_temperatures(arm.validations) for arm in shown)))
+    caption = (
+        "Conformal sets or intervals with thresholds from the validation events, measured on the test sample: they hold the "
+        "truth as often as asked for events like these."
+    )
+    if table.classes:
+        caption += (
+            " Sets do so for every class by itself. Temperature: what the logits must be divided by to be calibrated; above 1 "
+            "the model is too sure."
+        )
+    return Table(("Uncertainty", *(arm.name for arm in shown)), tuple(rows), caption)
 
 
 def spread(values: Sequence[float], errors: Sequence[float]) -> str:
@@ -239,6 +261,13 @@ def _rejection(points: Sequence[dict[str, Any]]) -> str:
     if any(p["lower_limit"] for p in points):
         return f"> {min(p['value'] for p in points):.0f} (95 % CL)"
     return spread([p["value"] for p in points], [p["error"] for p in points])
+
+
+def _temperatures(validations: Sequence[ScoreTable]) -> str:
+    try:
+        return spread([Temperature.fit(v).value for v in validations], [])
+    except BadInput:
+        return "not defined by so few validation events"
 
 
 def _caption(

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,10 @@ from numpy.typing import NDArray
 from cloudchamber.data.identity import event_ids
 from cloudchamber.errors import BadInput, BadRun
 from cloudchamber.events import Cloud
-from cloudchamber.publish.citations import OURSELVES, bibtex
 from cloudchamber.publish.displays import event_displays
-from cloudchamber.publish.figure import GREY, Figure, canvas, finish, plain, style
-from cloudchamber.publish.headline import Table
-from cloudchamber.publish.opening import Fact
-from cloudchamber.publish.page import write_page
-from cloudchamber.publish.report import Section
-from cloudchamber.run import Run, read_json, write_json
+from cloudchamber.publish.figure import GREY, Figure, canvas, finish, style
+from cloudchamber.publish.page import Fact, Section, Table, write_sections
+from cloudchamber.run import Run, read_json
 from cloudchamber.search.ledger import Ledger
 from cloudchamber.search.plan import Plan, load, require_unchanged
 
@@ -95,31 +90,21 @@ def write_search_page(run: Path, out: Path, *, title: str = "", story: str = "",
     found = _Search.of(run)
     searched = [_null(found), _frontier(found)] if found.frontiers else []  # not where closure failed
     sections = [*_result(found, data), *searched[:1], *_closure(found), *searched[1:], _ledger(found)]
-    folder = out.with_name(f"{out.stem}_data")
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure in (f for s in sections for f in s.figures):
-        write_json(folder / f"{figure.name}.json", {"caption": figure.caption, "data": figure.data})
-    write_json(folder / "tables.json", plain([{"section": s.title, "tables": [asdict(t) for t in s.tables]} for s in sections]))
-    kept = read_json(run / "environment.json")
     owed = [*found.info["citations"], *(data.schema.citation if data is not None else ())]
-    write_page(
+    return write_sections(
         out,
         "search",
+        sections,
         title=title or _title(found),
-        story=[p.strip() for p in story.split("\n\n") if p.strip()],
-        origin=_ORIGIN[None if data is None else data.schema.simulated],
+        story=story,
         facts=_facts(found),
-        sections=sections,
+        origin=_ORIGIN[None if data is None else data.schema.simulated],
         info=found.info,
         plan=found.plan.to_yaml(),
         path=run,
-        python=kept.get("python", "not recorded"),
-        packages=kept.get("packages", {}),
-        bibtex=bibtex([*dict.fromkeys(owed), OURSELVES]),
-        data_folder=f"{out.stem}_data",
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        owed=dict.fromkeys(owed),
+        environment=read_json(run / "environment.json"),
     )
-    return out
 
 
 def _title(found: _Search) -> str:

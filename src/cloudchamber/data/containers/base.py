@@ -53,6 +53,10 @@ class Container(ABC):
     def rows(self, key: str) -> int:
         """Number of events in a column."""
 
+    def shape(self, key: str) -> tuple[int, ...]:
+        """The shape of a column, events first, as far as the kind of file says it."""
+        return (self.rows(key),)
+
     @abstractmethod
     def nbytes(self, key: str, start: int, stop: int) -> int:
         """Memory that rows start to stop of a column take, by the file's own description."""

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.data.containers import Container
-from cloudchamber.data.containers.npz import Npz
 from cloudchamber.data.pdg import mass_and_charge
 from cloudchamber.data.reader import Reader, class_index, standard
 from cloudchamber.errors import BadFile, BadInput
@@ -32,7 +31,7 @@ def _schema(with_codes: bool) -> Schema:
 
 
 def _recognises(container: Container) -> bool:
-    if not isinstance(container, Npz) or not {"X", "y"} <= set(container.keys):
+    if container.kind != "npz" or not {"X", "y"} <= set(container.keys):
         return False
     shape = container.shape("X")
     return len(shape) == 3 and shape[2] in (3, 4)

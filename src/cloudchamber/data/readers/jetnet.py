@@ -9,7 +9,6 @@ import re
 import numpy as np
 
 from cloudchamber.data.containers import Container
-from cloudchamber.data.containers.hdf5 import Hdf5
 from cloudchamber.data.reader import Reader
 from cloudchamber.errors import BadFile
 from cloudchamber.events import Cloud, Feature, Label, Schema
@@ -34,7 +33,7 @@ _SCHEMA = Schema(
 
 
 def _recognises(container: Container) -> bool:
-    if not isinstance(container, Hdf5) or not {_PARTICLES, _JETS} <= set(container.keys):
+    if container.kind != "HDF5" or not {_PARTICLES, _JETS} <= set(container.keys):
         return False
     particles, jets = container.shape(_PARTICLES), container.shape(_JETS)
     return len(particles) == 3 and particles[2] == 4 and jets[1:] == (4,)

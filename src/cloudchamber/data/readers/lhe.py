@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cloudchamber.data.containers import Container
-from cloudchamber.data.containers.lhe import Lhe
 from cloudchamber.data.pdg import IDENTITY, identity
 from cloudchamber.data.reader import Reader, kept_counts, of_event, of_particles, single, standard
 from cloudchamber.events import MOMENTUM, Cloud, Label, Schema
@@ -35,7 +34,7 @@ READER = Reader(
     name="lhe",
     description="Les Houches event files, plain or gzipped (outgoing partons)",
     citation=_CITATION,
-    recognises=lambda container: isinstance(container, Lhe),
+    recognises=lambda container: container.kind == "LHE",
     count=lambda container: container.rows("pdg"),
     read=_read,
 )

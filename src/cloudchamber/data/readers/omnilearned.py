@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.data.containers import Container
-from cloudchamber.data.containers.hdf5 import Hdf5
 from cloudchamber.data.reader import Events, Reader, class_index, indices_among, need_exactly, standard
 from cloudchamber.data.readers.jetclass import CLASSES
 from cloudchamber.errors import BadFile, BadInput
@@ -46,11 +45,10 @@ _PID = Feature(name="omnilearned_pid", kind="integer", description="particle cod
 
 
 def _recognises(container: Container) -> bool:
-    return isinstance(container, Hdf5) and {"data", "pid"} <= set(container.keys) and len(container.shape("data")) == 3
+    return container.kind == "HDF5" and {"data", "pid"} <= set(container.keys) and len(container.shape("data")) == 3
 
 
 def _read(container: Container, start: int, stop: int) -> Cloud:
-    assert isinstance(container, Hdf5)
     width = container.shape("data")[2]
     if width not in _WIDTHS:
         raise BadFile(

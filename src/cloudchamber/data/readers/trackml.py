@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from cloudchamber.data.containers import Container
-from cloudchamber.data.containers.trackml import TrackML
 from cloudchamber.data.reader import Reader, of_particles, single, standard
 from cloudchamber.errors import BadFile
 from cloudchamber.events import MOMENTUM, Cloud, Feature, Schema
@@ -48,7 +47,7 @@ READER = Reader(
     name="trackml",
     description="TrackML csv files (event*-hits.csv, with its truth beside it)",
     citation=_CITATION,
-    recognises=lambda container: isinstance(container, TrackML),
+    recognises=lambda container: container.kind == "TrackML",
     count=lambda container: container.rows("hits/x"),
     read=_read,
 )
