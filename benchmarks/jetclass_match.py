@@ -34,7 +34,7 @@ from cloudchamber.stats.metrics import auc
 
 SEED = 31
 JETS = 4000  # simulated
-SCENARIO, DETECTOR = Path(__file__).with_name("jetclass_hbb.yaml"), "jetclass"
+SCENARIO, DETECTOR = "jetclass_hbb", "jetclass"
 LEADING = 25  # particles whose momenta the second classifier sees
 QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
 MEDIAN, OTHERS, MULTIPLICITY, AUC = 0.015, 0.04, 0.05, 0.70
@@ -67,7 +67,7 @@ def main() -> None:
     ]
     settings = {
         "real": {"file": FILE, "jets": len(real)},
-        "simulated": {"jets": len(ours), "scenario": SCENARIO.name, "detector": DETECTOR},
+        "simulated": {"jets": len(ours), "scenario": SCENARIO, "detector": DETECTOR},
         "classifier": {"folds": _FOLDS, "variables": list(jets["real"]), "leading particles": LEADING},
         "distance": "Kolmogorov-Smirnov; two samples of these sizes from one distribution have about "
         f"{0.87 * (1 / len(real) + 1 / len(ours)) ** 0.5:.3f} per jet variable",

@@ -56,6 +56,7 @@ def _owed(licence: str, citations: Mapping[str, str]) -> str:
     return "\n  ".join((f"Licence: {licence}\nTo cite:", *(f"{what}: {where}" for what, where in citations.items()))) + "\n"
 
 
+FILES = {".root": neutrinos.write_tuple, ".hepmc3": neutrinos.write_interactions}  # of a beam; all else is a store
 _WHAT = (
     "A scenario or the path of one, then those of its classes that are wanted; classes alone are those of "
     f"{JETCLASS}, such as QCD Hbb. QCD:500 asks for 500 of it. Or a beam of neutrinos. See --list."
@@ -84,7 +85,7 @@ def simulate(  # typer reads the options in this order
         list[str] | None,
         typer.Option("--view", metavar="NAME=VALUE...", help="Each hard process again: 'tune=21 detector=atlas' or 'same'."),
     ] = None,
-    tokens: Annotated[str, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = TOKENS[0],
+    tokens: Annotated[str | None, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = None,
     show_list: Annotated[  # noqa: ARG001  (its callback does the work)
         bool, typer.Option("--list", is_eager=True, callback=_list_scenarios, help="Explain the scenarios, and whom to cite.")
     ] = False,
@@ -97,8 +98,13 @@ def simulate(  # typer reads the options in this order
         card = None if detector == DEFAULT else detector
         options = {"--detector": card, "--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers, "--view": views}
         _refuse(what, options)
-        _neutrinos(out, what[0], n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
+        if out.suffix in FILES:
+            _neutrino_file(out, what[0], n, seed, {"--workers": workers, "--cluster": cluster, "--tokens": tokens})
+        else:
+            _neutrinos(out, what[0], n, seed=seed, tokens=tokens or TOKENS[0], workers=workers, cluster=cluster)
         return
+    if tokens is not None:
+        raise BadInput(f"--tokens are of neutrino events; {what[0]!r} is no beam. Beams: {', '.join(neutrinos.BEAMS)}.")
     scenario, counts = _asked(what, n)
     asked: dict[str, Any] = {"seed": seed, "detector": detector, "mpi": mpi, "pt_range": (pt_min, pt_max)}
     asked |= {"numbers": _numbers(numbers or ()), "views": [_view(view) for view in views or ()]}
@@ -114,14 +120,19 @@ def _refuse(what: Sequence[str], options: Mapping[str, object]) -> None:
         raise BadInput(f"{given[0]!r} does not go with the beam {what[0]!r}; -n, --seed, --tokens, --workers and --cluster do")
 
 
+def _neutrino_file(out: Path, beam: str, n: int, seed: int, options: Mapping[str, object]) -> None:
+    """One file, made in one process: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise BadInput(
+            f"{given[0]} does not go with the file {out.name}: one process writes it, without tokens. A store has them."
+        )
+    if out.exists():
+        raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
+    FILES[out.suffix](out, beam, n, seed=seed)
+    typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
+
+
 def _neutrinos(out: Path, beam: str, n: int, *, seed: int, tokens: str, workers: int | None, cluster: str | None) -> None:
-    """A store of events, or one file: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
-    if out.suffix in (".root", ".hepmc3"):
-        if out.exists():
-            raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
-        (neutrinos.write_tuple if out.suffix == ".root" else neutrinos.write_interactions)(out, beam, n, seed=seed)
-        typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
-        return
     written = neutrinos_into(out, beam, n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
     typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, tokens {tokens}")
 
