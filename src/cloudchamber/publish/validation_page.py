@@ -101,8 +101,9 @@ def _draw(axis: Axes, panel: Panel) -> None:
     if "y" in panel.log:
         axis.set_yscale("log")
     elif all((s.y >= 0).all() for s in panel.series):
-        axis.set_ylim(bottom=0)
-    axis.legend(fontsize=8)
+        highest = max(float(np.max(s.y if s.error is None else s.y + s.error)) for s in panel.series)
+        axis.set_ylim(0, 1.45 * max(highest, 1e-9))  # room for the legend: "best" is slow, and over data where none is free
+    axis.legend(fontsize=8, loc="upper right")
 
 
 def _plain(series: Series) -> dict[str, Any]:
