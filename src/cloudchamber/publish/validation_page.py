@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INK = "#1b1f24"  # of what is published
+_MARKERS = "os^Dv"  # of one panel's points, in their order
 _COLUMNS = 3
 
 
@@ -79,7 +80,7 @@ def _drawn(c: Comparison) -> Figure:
 
 def _draw(axis: Axes, panel: Panel) -> None:
     number = 0
-    for series in panel.series:
+    for i, series in enumerate(panel.series):
         look: dict[str, Any] = {"color": _INK, "label": literal(series.name)}
         if series.kind != "truth":
             look |= {"color": COLOURS[number], "linestyle": LINES[number % len(LINES)]}
@@ -88,7 +89,8 @@ def _draw(axis: Axes, panel: Panel) -> None:
         if series.error is not None:
             look.pop("linestyle", None)
             centres, width = ((series.x[1:] + series.x[:-1]) / 2, np.diff(series.x) / 2) if binned else (series.x, None)
-            axis.errorbar(centres, series.y, series.error, width, fmt="o", markersize=3.5, linewidth=1.1, **look)
+            marker = _MARKERS[i % len(_MARKERS)]
+            axis.errorbar(centres, series.y, series.error, width, fmt=marker, markersize=3.5, linewidth=1.1, **look)
         elif binned:
             axis.stairs(series.y, series.x, linewidth=1.4, **look)
         else:
