@@ -10,15 +10,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from cloudchamber.run import write_json
+from cloudchamber.stats.figures import Figure, Target, exact, judge, mean, median
+
+__all__ = ["Figure", "Target", "arguments", "check", "exact", "judge", "mean", "median", "show", "write"]
 
 VERSION = 1
 RESULTS = Path(__file__).parent / "results"
@@ -37,65 +38,6 @@ _KEYS = {
     "command",
     "date",
 }
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number. value lies in [low, high]; `spread` says what these are; values: each repetition or seed."""
-
-    value: float
-    low: float
-    high: float
-    spread: str
-    unit: str = "1"
-    values: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a figure's value shall be: relation to a bound that is a number or another figure's name."""
-
-    figure: str
-    relation: Literal[">=", "<="]
-    bound: float | str
-
-
-def median(values: Sequence[float], unit: str = "1") -> Figure:
-    """The median of repetitions and their 16-84 % range.
-
-    >>> median([1.0, 2.0, 9.0]).value
-    2.0
-    """
-    low, middle, high = np.percentile(values, (16, 50, 84))
-    return Figure(float(middle), float(low), float(high), "16-84 % of the repetitions", unit, tuple(map(float, values)))
-
-
-def mean(values: Sequence[float], unit: str = "1") -> Figure:
-    """The mean over seeds and its standard error from their scatter; with one seed the error is 0."""
-    centre = float(np.mean(values))
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-    spread = f"standard error of the mean of {len(values)} seeds"
-    return Figure(centre, centre - error, centre + error, spread, unit, tuple(map(float, values)))
-
-
-def exact(value: float, unit: str = "1") -> Figure:
-    """A number without error, such as a count of parameters."""
-    return Figure(float(value), float(value), float(value), "exact", unit)
-
-
-def judge(targets: Sequence[Target], figures: Mapping[str, Figure]) -> list[dict[str, Any]]:
-    """Every target with the value it is compared to and whether it holds; KeyError for a figure that was not measured.
-
-    >>> judge([Target("a", ">=", 2.0)], {"a": exact(3)})[0]["holds"]
-    True
-    """
-    judged = []
-    for target in targets:
-        value = figures[target.figure].value
-        bound = figures[target.bound].value if isinstance(target.bound, str) else target.bound
-        holds = value >= bound if target.relation == ">=" else value <= bound
-        judged.append({**asdict(target), "value": value, "bound_value": bound, "holds": bool(holds)})
-    return judged
 
 
 def write(

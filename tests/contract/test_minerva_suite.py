@@ -22,6 +22,7 @@ from cloudchamber.events import Cloud
 from cloudchamber.publish.report import write_report
 from cloudchamber.simulate.neutrino import masteranadev
 from cloudchamber.stats import compare, minerva
+from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import base
 from cloudchamber.suites import minerva as suite
@@ -254,7 +255,7 @@ def test_files_with_too_few_events_or_without_truth_are_refused(tmp_path):
 
 def test_the_verb_runs_a_suite_by_name_and_keeps_figures_and_verdicts(tmp_path, monkeypatch):
     figures = {"speed": (Estimate(2.0, 0.1), Estimate(4.0, 0.1)), "width": (Estimate(0.5, 0.0),)}
-    targets = (base.Target("speed", ">=", 2.5), base.Target("width", "<=", 0.4))
+    targets = (Target("speed", ">=", 2.5), Target("width", "<=", 0.4))
     owed = ("arXiv:2604.12364",)
     toy = base.Suite(
         "toy", "a toy", suite.Options, lambda options, _: base.Findings(figures, targets, {"n": options.steps}, owed)

@@ -67,6 +67,10 @@ def test_what_a_beam_does_not_have_is_refused(tmp_path):
     for extra in (["--mpi"], ["--no-mpi"], ["--pt-min", "0"], ["QCD"], ["--set", "tune=21"], ["--detector", "cms"]):
         result = cloudchamber("simulate", "minerva_me", *extra, "-o", tmp_path / "x", code=2)
         assert "does not go with the beam" in result.output
+    for extra in (["--workers", "2"], ["--cluster", "local"], ["--tokens", "minerva_blobs"]):
+        result = cloudchamber("simulate", "minerva_me", *extra, "-o", tmp_path / "x.root", code=2)
+        assert "does not go with the file" in result.output
+    assert "is no beam" in cloudchamber("simulate", "QCD", "--tokens", "minerva_blobs", "-o", tmp_path / "x", code=2).output
     with pytest.raises(BadInput, match="Nearest: 'minerva_me'"):
         cc.simulate_neutrinos("minerva_m", 10)
     with pytest.raises(BadInput, match="workers = 0"):

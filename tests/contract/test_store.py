@@ -105,6 +105,20 @@ def test_an_event_id_depends_on_the_particles_and_their_order_alone():
     assert ((event_ids(swapped) == ids) == (cloud.counts < 2)).all()
 
 
+def test_views_of_one_hard_process_lie_on_one_side_of_every_split():
+    labels = Label(name="pair"), Label(name="view")
+    schema = SCHEMA.model_copy(update={"labels": (*SCHEMA.labels, *labels)})
+    row = np.arange(3000)
+    cloud = toy(3000).with_columns(schema, pair=row // 3, view=row % 3)
+    ids = event_ids(cloud)
+    assert len(np.unique(ids[cloud.counts > 0])) == (cloud.counts > 0).sum()
+    for fractions in ((0.8, 0.1, 0.1), (0.5, 0.25, 0.25)):
+        splits = split_of(ids, fractions).reshape(-1, 3)
+        assert (splits == splits[:, :1]).all()
+        np.testing.assert_allclose(np.bincount(splits[:, 0]) / 1000, fractions, atol=0.06)
+    assert event_ids(cloud[1::3]).tolist() == ids[1::3].tolist()  # an event's id needs none of the others
+
+
 def test_event_ids_are_the_same_in_every_version():
     schema = Schema(dataset="x", frame="jet")
     p = {n: np.array([1.5, -2.0, 3.25], np.float32) for n in ("px", "py", "pz", "energy")}

@@ -12,7 +12,6 @@ from cloudchamber.simulate import simulate
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
 SAMPLES = os.environ.get("CLOUDCHAMBER_SAMPLES")
-SCENARIO = Path(__file__).parents[2] / "benchmarks" / "jetclass_hbb.yaml"
 QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
 
 
@@ -26,7 +25,7 @@ def theirs():
 
 @pytest.fixture(scope="module")
 def ours():
-    return simulate(SCENARIO, 1500, seed=21, detector="jetclass")
+    return simulate("jetclass_hbb", 1500, seed=21, detector="jetclass")
 
 
 @pytest.mark.slow

@@ -7,19 +7,9 @@ from tests.neutrino_toy import interactions
 from cloudchamber.simulate.neutrino import initial, scattering
 from cloudchamber.simulate.neutrino.cascade import cascade, charge_and_baryon, scatter
 from cloudchamber.simulate.neutrino.interactions import COH, QE, Interactions, Particles
-from cloudchamber.simulate.neutrino.kinematics import CARBON, PION, PROTON, mass_of
+from cloudchamber.simulate.neutrino.kinematics import CARBON, PROTON, mass_of
+from cloudchamber.validation.cascade import comparison
 
-# pi+ on carbon, kinetic energy [GeV], cross-section [mb] and its error. Absorption: E. Pinzon Guerra et al. (DUET),
-# arXiv:1611.05612, and D. Ashery et al., PRC 23 (1981) 2173; charge exchange: Ashery.
-ABSORPTION = (
-    *((0.1056, 153.8, 12.0), (0.1181, 182.1, 19.2), (0.1356, 160.8, 16.6), (0.1605, 161.4, 15.7), (0.1869, 159.4, 15.3)),
-    *((0.085, 109.0, 20.0), (0.125, 166.0, 26.0), (0.165, 194.0, 36.0), (0.205, 157.0, 37.0), (0.245, 95.0, 32.0)),
-    (0.315, 64.0, 27.0),
-)
-EXCHANGE = (
-    *((0.085, 35.0, 12.0), (0.125, 38.0, 12.0), (0.165, 46.0, 23.0), (0.205, 45.0, 23.0), (0.245, 47.0, 23.0)),
-    (0.315, 45.0, 22.0),
-)
 # Kinetic energy [GeV] and reaction cross-section [mb] on carbon, evaluated from measurements by V. Barashenkov: pi+ in JINR
 # P2-90-158, protons in P2-89-770; between two of his energies by a straight line. The same tables are in Geant4,
 # G4UPiNuclearCrossSection.cc and G4ComponentBarNucleonNucleusXsc.cc. Last, how far the cascade may be off; more than 0.1 where
@@ -31,30 +21,10 @@ REACTION = (
 )
 
 
-@pytest.fixture(scope="module")
-def pions():
-    """Cross-sections [mb] of pi+ by kinetic energy: absorption and charge exchange."""
-    found = {}
-    for kinetic in sorted({row[0] for table in (ABSORPTION, EXCHANGE) for row in table}):
-        n = 2500
-        result = scatter(211, np.sqrt((kinetic + PION) ** 2 - PION**2), n, np.random.default_rng(5))
-        counts = {c: np.bincount(result.particles.event[result.particles.pdg == c], minlength=n) for c in (211, 111, -211)}
-        number = sum(counts.values())
-        hit = result.interacted
-        masks = (hit & (number == 0), hit & (number == 1) & (counts[111] == 1))
-        found[kinetic] = [result.area * m.mean() for m in masks]
-    return found
-
-
-def test_pion_absorption_on_carbon_is_that_of_duet_and_ashery(pions):
-    pulls = [(pions[kinetic][0] - value) / error for kinetic, value, error in ABSORPTION]
-    assert np.mean(np.square(pulls)) < 2.0
-    assert max(np.abs(pulls)) < 3.0
-
-
-def test_charge_exchange_on_carbon_is_that_of_ashery(pions):
-    pulls = [(pions[kinetic][1] - value) / error for kinetic, value, error in EXCHANGE]
-    assert np.mean(np.square(pulls)) < 1.5
+def test_absorption_and_charge_exchange_on_carbon_are_those_of_duet_and_ashery():
+    figures = comparison(2500).figures
+    assert figures["absorption_chi2_per_point"].value < 2.0
+    assert figures["exchange_chi2_per_point"].value < 1.5
 
 
 @pytest.mark.parametrize(("pdg", "kinetic", "value", "within"), REACTION)

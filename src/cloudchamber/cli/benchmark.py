@@ -41,7 +41,8 @@ def benchmark(
     for target, verdict in zip(found.targets, verdicts, strict=True):
         figure = figures[target.figure]
         holds = "yes" if verdict["holds"] else "NO"
-        told = f"{target.figure} {target.relation} {target.bound:.3g}"
+        bound = target.bound if isinstance(target.bound, str) else f"{target.bound:.3g}"
+        told = f"{target.figure} {target.relation} {bound}"
         shown.add_row(told, f"{figure['value']:.3g}", f"{figure['error']:.2g}", holds)
     run.finish({"data": dict(found.data), "figures": figures, "targets": verdicts, "citations": list(found.citation)})
     Console().print(shown)

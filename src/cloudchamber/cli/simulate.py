@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from cloudchamber.simulate.card import DEFAULT, load, shipped
 from cloudchamber.simulate.neutrino.generator import CITATIONS
 from cloudchamber.simulate.pythia import pythia_module
 from cloudchamber.simulate.scenario import JETCLASS, load_scenario, scenario_names
+from cloudchamber.stats.figures import judge
 from cloudchamber.workers import cores
 
 
@@ -56,6 +58,9 @@ def _owed(licence: str, citations: Mapping[str, str]) -> str:
     return "\n  ".join((f"Licence: {licence}\nTo cite:", *(f"{what}: {where}" for what, where in citations.items()))) + "\n"
 
 
+VALIDATION = 20_000  # neutrino events at each energy
+_OF_VALIDATE = "--validate; -o, -n and --workers do"
+FILES = {".root": neutrinos.write_tuple, ".hepmc3": neutrinos.write_interactions}  # of a beam; all else is a store
 _WHAT = (
     "A scenario or the path of one, then those of its classes that are wanted; classes alone are those of "
     f"{JETCLASS}, such as QCD Hbb. QCD:500 asks for 500 of it. Or a beam of neutrinos. See --list."
@@ -63,9 +68,15 @@ _WHAT = (
 
 
 def simulate(  # typer reads the options in this order
-    what: Annotated[list[str], typer.Argument(metavar="SCENARIO [CLASS...]", help=_WHAT)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="New store's folder; of neutrinos also a .root or .hepmc3 file.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Jets or events of each class without a number of its own.")] = 1000,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="New store's folder; a .root or .hepmc3 file of neutrinos; the page of --validate."),
+    ],
+    what: Annotated[list[str] | None, typer.Argument(metavar="SCENARIO [CLASS...]", help=_WHAT)] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", min=1, help="Jets or events of each class without a number of its own (1000); see --validate."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same events, whoever does the work.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core without it.")] = None,
     cluster: Annotated[
@@ -84,7 +95,15 @@ def simulate(  # typer reads the options in this order
         list[str] | None,
         typer.Option("--view", metavar="NAME=VALUE...", help="Each hard process again: 'tune=21 detector=atlas' or 'same'."),
     ] = None,
-    tokens: Annotated[str, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = TOKENS[0],
+    tokens: Annotated[str | None, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = None,
+    validate: Annotated[
+        bool,
+        typer.Option(
+            "--validate",
+            help="Compare the simulation with published truth and write the page OUT, with -n (20,000) neutrino events at each "
+            "energy and the rest in proportion. Real files are looked for in CLOUDCHAMBER_SAMPLES.",
+        ),
+    ] = False,
     show_list: Annotated[  # noqa: ARG001  (its callback does the work)
         bool, typer.Option("--list", is_eager=True, callback=_list_scenarios, help="Explain the scenarios, and whom to cite.")
     ] = False,
@@ -93,12 +112,24 @@ def simulate(  # typer reads the options in this order
 
     After a kill or Ctrl-C the same command goes on where it was stopped.
     """
-    if what[0] in neutrinos.BEAMS:
-        card = None if detector == DEFAULT else detector
-        options = {"--detector": card, "--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers, "--view": views}
-        _refuse(what, options)
-        _neutrinos(out, what[0], n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
+    changed: dict[str, object] = {"--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers, "--view": views}
+    changed["--detector"] = None if detector == DEFAULT else detector
+    if validate:
+        _refuse(what or (), changed | {"--seed": seed or None, "--cluster": cluster, "--tokens": tokens}, _OF_VALIDATE)
+        _validate(out, n or VALIDATION, workers)
         return
+    if not what:
+        raise BadInput("name a scenario, a class or a beam; --list explains them")
+    n = n or 1000
+    if what[0] in neutrinos.BEAMS:
+        _refuse(what[1:], changed, f"the beam {what[0]!r}; -n, --seed, --tokens, --workers and --cluster do")
+        if out.suffix in FILES:
+            _neutrino_file(out, what[0], n, seed, {"--workers": workers, "--cluster": cluster, "--tokens": tokens})
+        else:
+            _neutrinos(out, what[0], n, seed=seed, tokens=tokens or TOKENS[0], workers=workers, cluster=cluster)
+        return
+    if tokens is not None:
+        raise BadInput(f"--tokens are of neutrino events; {what[0]!r} is no beam. Beams: {', '.join(neutrinos.BEAMS)}.")
     scenario, counts = _asked(what, n)
     asked: dict[str, Any] = {"seed": seed, "detector": detector, "mpi": mpi, "pt_range": (pt_min, pt_max)}
     asked |= {"numbers": _numbers(numbers or ()), "views": [_view(view) for view in views or ()]}
@@ -107,21 +138,42 @@ def simulate(  # typer reads the options in this order
     typer.echo(f"{out}: {len(written):,} simulated {made} of {', '.join(counts)}")
 
 
-def _refuse(what: Sequence[str], options: Mapping[str, object]) -> None:
-    """BadInput for options that a beam of neutrinos does not have."""
-    given = [*what[1:], *(name for name, value in options.items() if value not in (None, [], ()))]
+def _validate(out: Path, n: int, workers: int | None) -> None:
+    from cloudchamber.publish.validation_page import write_validation_page
+    from cloudchamber.validation import compare
+
+    production.need_packages()
+    if out.suffix != ".html":
+        raise BadInput(f"{out}: the page of --validate is an .html file, such as validation.html")
+    folder, found = os.environ.get("CLOUDCHAMBER_SAMPLES"), []
+    for part in compare(Path(folder) if folder else None, n, workers or cores()):
+        for comparison in part:
+            verdicts = [t["holds"] for t in judge(comparison.targets, comparison.figures)]
+            typer.echo(f"{comparison.title}: {comparison.missing or f'{sum(verdicts)} of {len(verdicts)} targets hold'}")
+        found += part
+    typer.echo(write_validation_page(out, found, n=n))
+
+
+def _refuse(classes: Sequence[str], options: Mapping[str, object], where: str) -> None:
+    """BadInput for classes and options that do not go with something."""
+    given = [*classes, *(name for name, value in options.items() if value not in (None, [], ()))]
     if given:
-        raise BadInput(f"{given[0]!r} does not go with the beam {what[0]!r}; -n, --seed, --tokens, --workers and --cluster do")
+        raise BadInput(f"{given[0]!r} does not go with {where}")
+
+
+def _neutrino_file(out: Path, beam: str, n: int, seed: int, options: Mapping[str, object]) -> None:
+    """One file, made in one process: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise BadInput(
+            f"{given[0]} does not go with the file {out.name}: one process writes it, without tokens. A store has them."
+        )
+    if out.exists():
+        raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
+    FILES[out.suffix](out, beam, n, seed=seed)
+    typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
 
 
 def _neutrinos(out: Path, beam: str, n: int, *, seed: int, tokens: str, workers: int | None, cluster: str | None) -> None:
-    """A store of events, or one file: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
-    if out.suffix in (".root", ".hepmc3"):
-        if out.exists():
-            raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
-        (neutrinos.write_tuple if out.suffix == ".root" else neutrinos.write_interactions)(out, beam, n, seed=seed)
-        typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
-        return
     written = neutrinos_into(out, beam, n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
     typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, tokens {tokens}")
 

@@ -15,22 +15,31 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 FRACTIONS = (0.8, 0.1, 0.1)
 
+VIEWS = ("pair", "view")  # the labels of events that are views of one hard process
+
 # Increment and multipliers of the splitmix64 generator (Steele, Lea, Flood, OOPSLA 2014, doi:10.1145/2660193.2660195).
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_INVERSES = tuple(np.uint64(pow(int(m), -1, 1 << 64)) for m in _MULTIPLIERS)
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 def event_ids(cloud: Cloud) -> NDArray[np.uint64]:
     """(N,) content hash of each event: of the float32 px, py, pz, energy of its particles in their order.
 
     Equal particles give equal ids in any file, at any position; labels, features and weights do not enter. So a
-    duplicated event lies on one side of every split. Empty events share one id.
+    duplicated event lies on one side of every split. Empty events share one id. One exception: of the views of one hard
+    process (labels `pair` and `view`) half the bits come from the pair, those that `split_of` looks at: they lie together.
     """
     key = _particle_keys(cloud)
     starts = np.cumsum(cloud.counts) - cloud.counts
     position = np.arange(len(key), dtype=np.uint64) - np.repeat(starts, cloud.counts).astype(np.uint64)
     key *= position * np.uint64(2) + np.uint64(1)  # odd, so that no bit of the key is lost, and the order counts
-    return mix(_sums(key, cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
+    ids = mix(_sums(key, cloud.counts) + cloud.counts.astype(np.uint64) * _STEP)
+    if not set(VIEWS) <= {label.name for label in cloud.schema.labels}:
+        return ids
+    pair = np.asarray(cloud.events[VIEWS[0]]).astype(np.int64).view(np.uint64)
+    return _unmix((mix(pair) & ~_LOW) | (ids & _LOW)) - _STEP  # `split_of` mixes again, and takes the upper bits
 
 
 def unordered_ids(cloud: Cloud) -> NDArray[np.uint64]:
@@ -77,3 +86,10 @@ def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     x = (x ^ (x >> np.uint64(30))) * _MULTIPLIERS[0]
     x = (x ^ (x >> np.uint64(27))) * _MULTIPLIERS[1]
     return x ^ (x >> np.uint64(31))
+
+
+def _unmix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The inverse of `mix`."""
+    x = (x ^ (x >> np.uint64(31)) ^ (x >> np.uint64(62))) * _INVERSES[1]
+    x = (x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))) * _INVERSES[0]
+    return (x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))) - _STEP

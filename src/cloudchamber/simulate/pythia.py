@@ -21,8 +21,7 @@ from cloudchamber.simulate.scenario import Class, Scenario
 Array = NDArray[Any]
 
 BATCH = 100  # events per call of Pythia; part of the definition of a seed's events
-# Events are generated from a little below the jets' range, since radiation and resolution move jets across it.
-PT_HAT_MARGIN = (0.85, 1.3)
+_HIGHEST = 1.3  # hard processes are made up to so many times the jets' highest pT: radiation and resolution move jets
 _COMMON = (
     *("Print:quiet = on", "Random:setSeed = on"),
     *("ParticleDecays:limitTau0 = on", "ParticleDecays:tau0Max = 10."),  # mm: what decays inside the beam pipe
@@ -138,8 +137,8 @@ def _machine(scenario: Scenario) -> Iterator[str]:
     if scenario.tune is not None:
         yield f"Tune:pp = {scenario.tune}"
     if scenario.jets is not None:
-        for name, margin, pt in zip(("Min", "Max"), PT_HAT_MARGIN, scenario.jets.pt, strict=True):
-            yield f"PhaseSpace:pTHat{name} = {margin * pt}"
+        yield f"PhaseSpace:pTHatMin = {scenario.jets.made_from * scenario.jets.pt[0]}"
+        yield f"PhaseSpace:pTHatMax = {_HIGHEST * scenario.jets.pt[1]}"
 
 
 def _watch(pythia: Any) -> Any:

@@ -25,11 +25,16 @@ _PLACE = re.compile(r"\{(\w+)\}")
 
 
 class Jets(Document):
-    """Anti-kt jets that are kept. pt: GeV, lowest and highest of the reconstructed jet. max_eta: of its axis."""
+    """Anti-kt jets that are kept. pt: GeV, lowest and highest of the reconstructed jet. max_eta: of its axis.
+
+    made_from: hard processes are made from this share of the lowest pT on. Radiation lifts some jets by more: of jets above
+    500 GeV 12 % of QCD, 7 % of W and top, 3 % of Higgs bosons come from below 0.85. To have them too costs events and time.
+    """
 
     radius: float = Field(gt=0)
     pt: tuple[float, float]
     max_eta: float = Field(gt=0)
+    made_from: float = Field(0.85, gt=0, le=1)
 
 
 class Class(Document):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import yaml
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cloudchamber.errors import BadInput
 from cloudchamber.recipe import Document, first_problem
+from cloudchamber.stats.figures import Target, exact, judge
 from cloudchamber.stats.metrics import Estimate
 
 Tell = Callable[[str], None]  # what a study says while it runs
@@ -24,15 +25,6 @@ class Settings(Document):
     def tiny(cls) -> Mapping[str, Any]:
         """The entries that differ in a tiny run."""
         return {}
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a figure shall be: relation to a number."""
-
-    figure: str
-    relation: Literal[">=", "<="]
-    bound: float
 
 
 @dataclass(frozen=True)
@@ -49,8 +41,8 @@ class Findings:
 
     def holds(self, target: Target) -> bool:
         """Whether the mean over the seeds is as the target says."""
-        value = mean(self.figures[target.figure]).value
-        return value >= target.bound if target.relation == ">=" else value <= target.bound
+        named = [name for name in (target.figure, target.bound) if isinstance(name, str)]
+        return bool(judge([target], {name: exact(mean(self.figures[name]).value) for name in named})[0]["holds"])
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from cloudchamber.neutrinos import simulate_neutrinos
 from cloudchamber.nn.backbone import Encoded
 from cloudchamber.recipe import Recipe
 from cloudchamber.stats import metrics, minerva, paired, steps_to_reach
+from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import minerva_baselines as baselines
-from cloudchamber.suites.base import Findings, Settings, Suite, Target, Tell, mean
+from cloudchamber.suites.base import Findings, Settings, Suite, Tell, mean
 from cloudchamber.suites.minerva_baselines import ENERGY, PION, UNIT_ENERGY, Contestant, Draw, Mask, Sample, Tables
 from cloudchamber.train.fit import Fitted, citations, fit
 from cloudchamber.train.rows import Rows

@@ -19,9 +19,10 @@ from cloudchamber.neutrinos import simulate_neutrinos
 from cloudchamber.simulate import simulate
 from cloudchamber.stats import minerva as figures
 from cloudchamber.stats import paired, summarise
+from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import minerva
-from cloudchamber.suites.base import Findings, Suite, Target, Tell
+from cloudchamber.suites.base import Findings, Suite, Tell
 from cloudchamber.suites.minerva import Arm, Exam
 from cloudchamber.suites.minerva_baselines import PION, Sample
 from cloudchamber.train.fit import Fitted, citations, fit

@@ -12,8 +12,9 @@ from cloudchamber.simulate.neutrino.kinematics import Array
 PION_DECAY = 0.1302  # GeV, PDG 2024
 AXIAL_MASS = 1.0  # GeV, Berger and Sehgal
 # dsigma/dt = A exp(-b t) of pions on carbon at kinetic energies T [GeV]: Berger and Sehgal, table I, and their own code as in
-# GENIE, HadXSUtils.cxx. Above it the last values are kept. With total cross-sections of pions on carbon the optical theorem
-# gives A about half as large at 5 GeV; yet even so the result is below MINERvA's measurement.
+# GENIE, HadXSUtils.cxx. Above it the last values are kept. With the total cross-section of pions on carbon (268 mb at
+# 5 GeV: Barashenkov, as in G4UPiNuclearCrossSection.cc) the optical theorem gives 0.7 of this A; with it as it is the result is
+# below MINERvA's measurement already.
 _T = (0.0, 0.076, 0.080, 0.100, 0.148, 0.162, 0.226, 0.486, 0.584, 0.662, 0.766, 0.870)
 _A = (0.0, 11600, 14700, 18300, 21300, 22400, 16400, 5730, 4610, 4570, 4930, 5140)  # mb/GeV^2
 _SLOPE = (116, 116, 109, 89.8, 91.0, 89.2, 80.8, 54.6, 55.2, 58.4, 60.5, 62.2)  # GeV^-2
