@@ -36,7 +36,7 @@ def train_run(
     """
     runs: tuple[Path, ...] = (out,)
     with joined(parallel, device) as ranks, training_bar(arm or recipe.name) if ranks.first else nullcontext() as bar:
-        resume = resume or (restarted() and (out / "run.json").is_file())
+        resume = ranks.gathered(resume or (restarted() and (out / "run.json").is_file()))[0]
         if recipe.seeds > 1:
             if ranks.mode is not None:
                 raise BadRecipe(f"{recipe.seeds} seeds: torchrun trains one network; give each seed a run of its own")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cloudchamber.data.loader import Loader, micro_batches, prefetched
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadRecipe
+from cloudchamber.errors import BadInput, BadRecipe
 from cloudchamber.events import Batch
 from cloudchamber.events.kinematics import DERIVED, GEOMETRY
 from cloudchamber.nn.backbone import Inputs
@@ -32,6 +32,7 @@ from cloudchamber.train.optimiser import Average, make_optimiser, rate
 from cloudchamber.train.parallel import ALONE, Ranks, Whole, complete, forget, synchronises
 
 MAX_TOKENS = {"cpu": 1536, "cuda": 1 << 17}
+VALIDATION_TOKENS = 4  # micro-batches of the validation over those of the training: they keep nothing for a backward pass
 AHEAD = {"cpu": 0, "cuda": 4}  # steps whose batches are made beforehand: on a CPU that would take from the training
 Record = Mapping[str, Any]
 OnRecord = Callable[[int, int, Record], None]  # steps done, steps in all, what was measured
@@ -110,6 +111,8 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
 
 
 def _start(network: Network, training: Training) -> State:
+    if len(training.val_rows) < training.ranks.count:
+        raise BadInput(f"{len(training.val_rows)} validation events are too few for {training.ranks.count} processes")
     network = training.ranks.own(network).to(training.device).train()
     network.backbone.recompute(training.optimisation.recompute)
     whole = training.ranks.spread(network)
@@ -131,7 +134,8 @@ def validation_losses(network: Network, training: Training, whole: nn.Module | N
     sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
     ranking = _Ranking(network)
     total = 0.0
-    for batch in ranks.even(list(micro_batches(training.data, rows, 4 * training.max_tokens, training.partners_N))):
+    tokens = VALIDATION_TOKENS * training.max_tokens
+    for batch in ranks.even(list(micro_batches(training.data, rows, tokens, training.partners_N))):
         inputs = _corrupted(network, Inputs.of(batch, training.device), generator)
         weight_B = torch.from_numpy(batch.weight_B).to(training.device)
         losses, score_B = whole(partial(_judged, inputs=inputs, batch=batch, ranked=ranking.task))
