@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,14 @@ class Need:
 def need(size_name: str, particles: int, *, recompute: bool = False) -> Need:
     """What a size needs to learn to tell ten classes of events of so many particles each, with the features of jets.
 
-    The peak is that of a training step or of the validation, which takes larger batches without a gradient. It is a
-    straight line in the number of events, to the padding of nothing: counted at two of them.
+    The peak is that of a training step or of the validation, which takes larger batches without a gradient; a straight line
+    in the number of events, so it is counted at two of them.
     """
     network = _on_meta(size_name)
     network.backbone.recompute(recompute)
-    parameters = 4 * network.parameters_count
     few, many = (_peak(network, n, particles) for n in (4, 8))
     per_event = (many - few) / 4
-    return Need(_COPIES * parameters + int(few - 4 * per_event), per_event)
+    return Need(_COPIES * 4 * network.parameters_count + int(few - 4 * per_event), per_event)
 
 
 def operations(size_name: str, counts_N: NDArray[np.int64]) -> float:
@@ -91,12 +91,12 @@ def free_memory(device: str = "cpu") -> int:
 
 
 class _Live(TorchDispatchMode):
-    """Counts the bytes of the tensors that are alive, and their largest number."""
+    """Counts the bytes of the tensors that are alive, and their largest number; `known` ones and views of them are not new."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._known: set[int] = set()
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}  # noqa: SLF001
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
@@ -131,19 +131,21 @@ def _on_meta(size_name: str) -> Network:
 
 
 def _peak(network: Network, events: int, particles: int) -> int:
-    """Largest number of bytes alive in a step with one micro-batch, or in the validation, beside the _COPIES."""
-    with _Live() as training:
+    """Largest number of bytes alive in a step's later micro-batch, or in the validation, beside the _COPIES."""
+    _step(network, events, particles)
+    known = [*network.parameters(), *network.buffers(), *(p.grad for p in network.parameters() if p.grad is not None)]
+    with _Live(known) as training:
         _step(network, events, particles)
-    with _Live() as validation, torch.no_grad():
+    with _Live(known) as validation, torch.no_grad():
         inputs, batch = _batch(network, VALIDATION_TOKENS * events, particles)
         network.losses(inputs, batch)
-    return max(training.peak - 4 * network.parameters_count, validation.peak)
+    return max(training.peak, validation.peak)
 
 
 def _step(network: Network, events: int, particles: int) -> None:
+    """Forward and backward pass of one micro-batch; gradients are added up."""
     inputs, batch = _batch(network, events, particles)
     network.losses(inputs, batch)[network.tasks[0].key].sum().backward()  # type: ignore[no-untyped-call]
-    network.zero_grad()
 
 
 def _batch(network: Network, events: int, particles: int) -> tuple[Inputs, Batch]:
