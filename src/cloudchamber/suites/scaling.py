@@ -89,11 +89,16 @@ def study(options: Options, tell: Tell) -> Findings:
             tell(f"{name}, {steps} steps: {compute:.3g} PFLOP, loss {mean(losses).value:.4f} +- {mean(losses).error:.4f}")
     points["best"] = frontier([point for group in points.values() for point in group])
     targets = []
-    for name, group in points.items():
+    for group_name, group in points.items():
         if (law := fitted(group)) is not None:
-            found |= {f"floor_{name}": (law.floor,), f"scale_{name}": (law.scale,), f"exponent_{name}": (law.exponent,)}
-            found[f"residual_{name}"] = (Estimate(law.residual, 0.0),)
-            targets.append(Target(f"residual_{name}", "<=", _RESIDUAL))
+            figures = {
+                "floor": law.floor,
+                "scale": law.scale,
+                "exponent": law.exponent,
+                "residual": Estimate(law.residual, 0.0),
+            }
+            found |= {f"{figure}_{group_name}": (value,) for figure, value in figures.items()}
+            targets.append(Target(f"residual_{group_name}", "<=", _RESIDUAL))
     described = {"events": cloud.schema.dataset, "number": len(rows.train), "unit of compute": "PFLOP"}
     owed = citations(_recipe(options, options.sizes[0], options.steps[0], 0), cloud.schema)
     return Findings(found, tuple(targets), described, tuple(owed))

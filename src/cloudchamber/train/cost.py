@@ -90,12 +90,14 @@ def free_memory(device: str = "cpu") -> int:
     return min(found)
 
 
-class _Live(TorchDispatchMode):
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are alive, and their largest number; `known` ones and views of them are not new."""
 
     def __init__(self, known: Iterable[Tensor] = ()) -> None:
-        super().__init__()
-        self.now = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = 0
+        self.peak = 0
+        # by their address; there is no other name for a storage without content
         self._known = {tensor.untyped_storage()._cdata for tensor in known}  # noqa: SLF001
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -106,7 +108,7 @@ class _Live(TorchDispatchMode):
         return made
 
     def _count(self, storage: Any) -> None:
-        key, number = storage._cdata, storage.nbytes()  # noqa: SLF001 (there is no other name for a storage without content)
+        key, number = storage._cdata, storage.nbytes()  # noqa: SLF001
         if key in self._known:
             return
         self._known.add(key)
@@ -159,8 +161,11 @@ def _batch(network: Network, events: int, particles: int) -> tuple[Inputs, Batch
         index_B=np.arange(events),
     )
     arrays = (batch.particles_BPF, batch.columns_BG, batch.mask_BP)
-    tensors = [torch.empty(a.shape, dtype=torch.bool if a.dtype == bool else torch.float32, device="meta") for a in arrays]
-    return Inputs(*tensors), batch
+    kinds = (torch.float32, torch.float32, torch.bool)
+    particles_BPF, columns_BG, mask_BP = (
+        torch.empty(a.shape, dtype=kind, device="meta") for a, kind in zip(arrays, kinds, strict=True)
+    )
+    return Inputs(particles_BPF, columns_BG, mask_BP), batch
 
 
 def _text(path: str) -> str:
