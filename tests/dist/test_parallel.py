@@ -18,7 +18,7 @@ from tests.toy import labelled_cloud
 from cloudchamber.data import store
 from cloudchamber.errors import BadRecipe, BadRun
 from cloudchamber.run import Run
-from cloudchamber.train import shards
+from cloudchamber.train import fit, shards
 from cloudchamber.train.parallel import ALONE, Ranks, joined
 
 MODES = ("ddp", "fsdp")
@@ -110,8 +110,6 @@ def test_a_killed_process_is_restarted_by_torchrun_and_the_weights_are_the_same(
     assert process.returncode == 0
     same_runs(whole, killed)
     with pytest.raises(BadRun, match="complete"):
-        from cloudchamber.train import fit
-
         fit.resume(killed)
 
 
