@@ -78,6 +78,6 @@ def test_a_large_size_trains_on_tiny_shapes(name, monkeypatch):
     network = new_network(name, data, [TaskSpec(task="classify", target="label")], 8, torch.Generator().manual_seed(0))
     rows, losses = np.arange(12), []
     settings = Optimisation(batch=12, checkpoints=0, validations=1, warmup=0, recompute=True)
-    training = Training(data, Loader((rows,), 12, 0), rows, settings, 4, 1e-2, 0)
+    training = Training(data, Loader((rows,), 12, 0), rows, settings, 4, 2e-3, 0)
     train(network, training, on_record=lambda _, __, record: losses.append(record["loss"]))
     assert losses[-1] < losses[0]

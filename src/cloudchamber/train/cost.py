@@ -141,7 +141,8 @@ def _peak(network: Network, events: int, particles: int) -> int:
     with _Live(known) as validation, torch.no_grad():
         inputs, batch = _batch(network, VALIDATION_TOKENS * events, particles)
         network.losses(inputs, batch)
-    return max(training.peak, validation.peak)
+    peaks: tuple[int, int] = (training.peak, validation.peak)
+    return max(peaks)
 
 
 def _step(network: Network, events: int, particles: int) -> None:
