@@ -88,10 +88,11 @@ def simulated(classes: Sequence[str], per_class: int, *, seed: int, mpi: bool = 
     return cloud[np.random.default_rng(seed).permutation(len(cloud))]
 
 
-def toy(n: int, *, classes: Sequence[str] = CLASSES_10, seed: int = 0) -> Cloud:
-    """Jets without physics: log-normal multiplicity of mean 45 in 10-128, falling pT, random features and classes."""
+def toy(n: int, *, classes: Sequence[str] = CLASSES_10, seed: int = 0, counts_N: NDArray[np.int64] | None = None) -> Cloud:
+    """Jets without physics: multiplicity as given or log-normal, mean 45, in 10-128; falling pT, random features, classes."""
     rng = np.random.default_rng(seed)
-    counts = np.exp(rng.normal(np.log(45) - _TOY_SIGMA**2 / 2, _TOY_SIGMA, n)).round().clip(10, 128).astype(np.int64)
+    drawn = np.exp(rng.normal(np.log(45) - _TOY_SIGMA**2 / 2, _TOY_SIGMA, n)).round().clip(10, 128).astype(np.int64)
+    counts = drawn if counts_N is None else counts_N
     total = int(counts.sum())
     axis = {"eta": rng.uniform(-2, 2, n).repeat(counts), "phi": rng.uniform(-np.pi, np.pi, n).repeat(counts)}
     pt = np.exp(rng.normal(1.5, 1.3, total)).clip(0.1, 400.0)

@@ -65,7 +65,8 @@ class Optimisation(Document):
     `layer_decay` once more for each block between them and the heads (arXiv:2003.10555; 1: all alike).
     warmup: fraction of the steps; then the rate falls as a cosine to `final_rate` of its peak.
     ema: decay of the averaged weights that are validated and kept. patience: validations without a better loss.
-    max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated.
+    max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated. recompute: keep only the
+    inputs of each block and compute it again in the backward pass; less memory, about a third more time, the same numbers.
     """
 
     steps: int | None = Field(None, ge=1)
@@ -82,6 +83,7 @@ class Optimisation(Document):
     patience: int | None = Field(None, ge=1)
     checkpoints: int = Field(10, ge=0)
     max_tokens: int | None = Field(None, ge=1)
+    recompute: bool = False
 
 
 class Mixing(Document):

@@ -200,6 +200,22 @@ def test_doctor_finds_a_missing_package(weights, monkeypatch):
     assert call("doctor").exit_code == 1
 
 
+def test_doctor_says_what_batch_fits_and_that_none_does(monkeypatch):
+    from cloudchamber.train import cost
+
+    monkeypatch.setenv("COLUMNS", "300")
+    found = []
+    for free in (2 << 30, 1 << 20):
+        monkeypatch.setattr(cost, "free_memory", lambda _, free=free: free)
+        done = call("doctor", "--fit", "xs", "--particles", "40")
+        assert done.exit_code == 0, done.output
+        found.append(done.output)
+    needed = cost.need("xs", 40)
+    assert f"{needed.events(2 << 30):,} events of 40 particles at once" in found[0]
+    assert "does not fit" in found[1]
+    assert call("doctor", "--fit", "xxl").exit_code == 2
+
+
 def test_the_numbers_beside_a_page_are_json(tmp_path):
     run = Run.create(tmp_path / "run", "pretrain", arm="toy", seed=1)
     run.log({"step": 1, "split": "val", "loss": 1.0, "jets": 1, "seconds": 1.0, "lr": 0.1})

@@ -15,7 +15,7 @@ RESULTS = sorted((FOLDER / "results").glob("*.json"))
 # Script -> the packages that it needs.
 SCRIPTS = dict.fromkeys(("train_speed", "load_speed", "quality"), ("omnilearned", "weaver"))
 SCRIPTS |= dict.fromkeys(("detector", "jetclass_match", "sic"), ("pythia8mc", "fastjet"))
-SCRIPTS |= {"neutrino": ("pythia8mc",), "minerva": ("pythia8mc",), "adaptation": (), "calibration": ()}
+SCRIPTS |= {"neutrino": ("pythia8mc",), "minerva": ("pythia8mc",), "adaptation": (), "calibration": (), "memory": ()}
 SCRIPTS |= dict.fromkeys(("false_alarms", "knob", "sculpting", "followup", "battery"), ())
 
 

@@ -18,23 +18,28 @@ _EXTRAS = {
     "onnx": (("onnx", "onnxruntime", "onnxscript"), "ONNX files of a model (export --onnx)"),
     "bench": (("omnilearned", "weaver-core"), "the benchmarks against other programs"),
 }
+_MB = 1 << 20
 _SHIPPED = "xs"  # the weights that every installation has
 
 
 def doctor(
-    *, quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only; the exit code says the rest.")] = False
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only; the exit code says the rest.")] = False,
+    fit: Annotated[str | None, typer.Option(metavar="SIZE", help="Say what batch of a size fits in the free memory.")] = None,
+    particles: Annotated[int, typer.Option(min=1, help="With --fit: particles of each event.")] = 128,
+    device: Annotated[str, typer.Option(help="With --fit: cpu or cuda.")] = "cpu",
 ) -> None:
     """Say what is installed, which verbs that enables, and whether the shipped weights are whole.
 
-    Exit code 1 if something that is needed is missing or broken; a missing extra is not.
+    Exit code 1 if something that is needed is missing or broken; a missing extra is not, nor a size that does not fit.
     """
     from rich.console import Console
     from rich.table import Table
 
-    rows = [*_core(), *_extras(), *_weights(), *_machine()]
+    rows = [*_core(), *_extras(), *_weights(), *_machine()] if fit is None else _fits(fit, particles, device)
     table = Table("", "what", "found", "for", box=None, pad_edge=False)
     for state, what, found, purpose in rows:
-        if not quiet or state == "broken":
+        if fit is not None or not quiet or state == "broken":
             table.add_row(f"[{_COLOURS[state]}]{state}[/]", what, found, purpose)
     if table.row_count:
         Console().print(table)
@@ -93,6 +98,23 @@ def _machine() -> list[_Row]:
         return [("broken", "torch", str(error), "everything but convert, simulate, report")]
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
     return [("ok", "machine", f"{os.cpu_count()} CPU threads ({torch.get_num_threads()} used by torch), {device}", "")]
+
+
+def _fits(size: str, particles: int, device: str) -> list[_Row]:
+    """What batch may be on the device at once, with everything kept for the backward pass and with `recompute`."""
+    from cloudchamber.train.cost import free_memory, need
+    from cloudchamber.train.scoring import checked_device
+
+    free = free_memory(checked_device(device))
+    rows: list[_Row] = []
+    for recompute in (False, True):
+        needed = need(size, particles, recompute=recompute)
+        events = needed.events(free)
+        found = f"{events:,} events of {particles} particles at once (max_tokens: {events * particles})"
+        each = f"{needed.fixed / _MB:,.0f} MB and {needed.per_event / _MB:.2f} MB per event of {free / _MB:,.0f} MB free"
+        what = f"fit {size}, recompute" if recompute else f"fit {size}"
+        rows.append(("ok" if events else "absent", what, found if events else "does not fit", each))
+    return [*rows, ("ok", "batch", "any: a step is cut into micro-batches of max_tokens, their gradients added up", "")]
 
 
 def _version(package: str) -> str:

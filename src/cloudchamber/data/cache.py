@@ -51,9 +51,10 @@ def write(folder: Path, clouds: Iterator[Cloud], max_particles: int) -> None:
     temporary.mkdir(parents=True)
     try:
         write_json(temporary / "set.json", _append_all(temporary, clouds, max_particles))
-        if folder.exists():
-            raise FileExistsError(folder)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            raise FileExistsError(folder) if (folder / "set.json").is_file() else error from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cloudchamber.events.batch import Batch
 from cloudchamber.nn.features import NamedFeatures
@@ -98,6 +99,12 @@ class Backbone(nn.Module):
         x_BTE = self.norm(x_BTE)
         return Encoded(x_BTE[:, 1:], _pool(x_BTE, inputs.mask_BP))
 
+    def recompute(self, wanted: bool) -> None:
+        """Whether the blocks keep nothing but their inputs for the backward pass, and are computed again in it."""
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.recompute = wanted
+
     @property
     def _log_pt_shift(self) -> float:
         usual = self.particle.norms.get("log_pt")
@@ -142,7 +149,9 @@ class PairBias(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer layer."""
+    """One pre-norm transformer layer. recompute: keep nothing but its inputs for the backward pass."""
+
+    recompute = False
 
     def __init__(self, size: Size):
         super().__init__()
@@ -158,6 +167,12 @@ class Block(nn.Module):
 
     def forward(self, x_BTE: Tensor, pair_HBTT: Tensor, log_pt_BT: Tensor) -> Tensor:
         """One round of attention and feed-forward, both residual."""
+        if self.recompute and torch.is_grad_enabled():
+            again: Tensor = checkpoint(self._layer, x_BTE, pair_HBTT, log_pt_BT, use_reentrant=False, preserve_rng_state=False)
+            return again
+        return self._layer(x_BTE, pair_HBTT, log_pt_BT)
+
+    def _layer(self, x_BTE: Tensor, pair_HBTT: Tensor, log_pt_BT: Tensor) -> Tensor:
         x_BTE = x_BTE + self.out(self._attend(self.norm_attention(x_BTE), pair_HBTT, log_pt_BT))
         forward_BTE: Tensor = self.outer(F.gelu(self.inner(self.norm_forward(x_BTE))))
         return x_BTE + forward_BTE

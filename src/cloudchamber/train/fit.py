@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cloudchamber.train.checkpoint import Progress, identity_of
 from cloudchamber.train.events import read_events
 from cloudchamber.train.loop import OnRecord, Training, train
 from cloudchamber.train.network import LoadReport, Network, adapt_network, differ, frames_of, new_network, save
+from cloudchamber.train.parallel import ALONE, Ranks
 from cloudchamber.train.rows import Rows, class_counts, loader_of, partners, require_classes, split_rows, weight_scale
 from cloudchamber.train.scoring import SCORES, VALIDATION, checked_device, quality, score_table
 from cloudchamber.train.weights import read_config, weights_folder
@@ -108,7 +109,7 @@ def fit(
 
     Raises BadRecipe, BadWeights or BadInput if what is asked is impossible.
     """
-    return _train(prepare(recipe, data, rows), data, rows, run, device, on_record)
+    return _train(prepare(recipe, data, rows), data, rows, run, device, on_record, ALONE)
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,15 @@ def prepare(recipe: Recipe, data: TrainingSet, rows: Rows) -> Prepared:
     return Prepared(network, recipe, report, scale)
 
 
-def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, device: str, on_record: OnRecord | None) -> Fitted:
+def _train(
+    ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, device: str, on_record: OnRecord | None, ranks: Ranks
+) -> Fitted:
     recipe, optimisation = ready.recipe, ready.recipe.optimisation
     assert optimisation.steps is not None
     assert optimisation.learning_rate is not None
     training = Training(
         data=data,
-        loader=loader_of(recipe, rows),
+        loader=replace(loader_of(recipe, rows), rank=ranks.rank, ranks=ranks.count),
         val_rows=data.sample(rows.val, _MAX_VALIDATION),
         optimisation=optimisation,
         steps=optimisation.steps,
@@ -160,6 +163,7 @@ def _train(ready: Prepared, data: TrainingSet, rows: Rows, run: Run | None, devi
         device=checked_device(device),
         identity=identity_of(recipe, data, rows),
         partners_N=partners(data, (rows.train, rows.val), ready.network),
+        ranks=ranks,
     )
     state = train(ready.network, training, run, on_record)
     merge_lora(ready.network)
@@ -177,13 +181,19 @@ def fit_run(
     rows: Rows | None = None,
     device: str = "cpu",
     on_record: OnRecord | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fitted:
-    """Train as the recipe says and leave a run folder: recipe, metrics, weights, test scores, summary."""
-    data = open_data(recipe) if data is None else data
+    """Train as the recipe says and leave a run folder: recipe, metrics, weights, test scores, summary.
+
+    ranks: the processes that train together, of which the first writes everything but the shards of a checkpoint.
+    """
+    data = _opened(recipe, ranks) if data is None else data
     rows = split_rows(data, recipe) if rows is None else rows
     ready = prepare(recipe, data, rows)
     checked_device(device)
-    return _into_run(create_run(ready.recipe, out, kind, arm, data.schema), ready, data, rows, device, on_record)
+    with ranks.first_before_others():
+        run = create_run(ready.recipe, out, kind, arm, data.schema) if ranks.first else Run.open(out)
+    return _into_run(run, ready, data, rows, device, on_record, ranks)
 
 
 def create_run(recipe: Recipe, out: Path, kind: str, arm: str | None, schema: Schema) -> Run:
@@ -214,6 +224,7 @@ def resume(
     data: TrainingSet | None = None,
     device: str = "cpu",
     on_record: OnRecord | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fitted:
     """Go on with a killed training; on a CPU the end is bit-identical to that of an uninterrupted one.
 
@@ -223,11 +234,16 @@ def resume(
     if run.done:
         raise BadRun(f"{run_folder}: is complete; there is nothing to resume. Its page: cloudchamber report {run_folder}")
     recipe = load(run_folder / "recipe.yaml")
-    data = open_data(recipe) if data is None else data
+    data = _opened(recipe, ranks) if data is None else data
     rows = split_rows(data, recipe)
     if asked is not None and resolve(asked, data, rows.train) != recipe:
         raise BadRun(f"{run_folder}: was started with another recipe, see its recipe.yaml; resume with the same options")
-    return _into_run(run, prepare(recipe, data, rows), data, rows, device, on_record)
+    return _into_run(run, prepare(recipe, data, rows), data, rows, device, on_record, ranks)
+
+
+def _opened(recipe: Recipe, ranks: Ranks) -> TrainingSet:
+    with ranks.first_before_others():  # it may have to write the cache
+        return open_data(recipe)
 
 
 def _parents(recipe: Recipe) -> tuple[Path, ...]:
@@ -249,8 +265,12 @@ def _weights(recipe: Recipe) -> list[str]:
     return [*([] if recipe.weights is None else [recipe.weights]), *teachers]
 
 
-def _into_run(run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None) -> Fitted:
-    fitted = _train(ready, data, rows, run, device, on_record)
+def _into_run(
+    run: Run, ready: Prepared, data: TrainingSet, rows: Rows, device: str, on_record: OnRecord | None, ranks: Ranks
+) -> Fitted:
+    fitted = _train(ready, data, rows, run, device, on_record, ranks)
+    if not ranks.first:
+        return fitted
     described = {
         "dataset": data.schema.dataset,
         "events": len(rows.train),

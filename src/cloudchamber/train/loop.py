@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,21 @@ from torch import Tensor, nn
 
 from cloudchamber.data.loader import Loader, micro_batches, prefetched
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.errors import BadRecipe
+from cloudchamber.errors import BadInput, BadRecipe
 from cloudchamber.events import Batch
 from cloudchamber.events.kinematics import DERIVED, GEOMETRY
-from cloudchamber.nn.backbone import Encoded, Inputs
+from cloudchamber.nn.backbone import Inputs
 from cloudchamber.recipe import Optimisation
 from cloudchamber.run import Run
 from cloudchamber.stats import metrics
+from cloudchamber.tasks.base import Task
 from cloudchamber.train.checkpoint import State
 from cloudchamber.train.network import Network
 from cloudchamber.train.optimiser import Average, make_optimiser, rate
+from cloudchamber.train.parallel import ALONE, Ranks, Whole, complete, forget, synchronises
 
 MAX_TOKENS = {"cpu": 1536, "cuda": 1 << 17}
+VALIDATION_TOKENS = 4  # micro-batches of the validation over those of the training: they keep nothing for a backward pass
 AHEAD = {"cpu": 0, "cuda": 4}  # steps whose batches are made beforehand: on a CPU that would take from the training
 Record = Mapping[str, Any]
 OnRecord = Callable[[int, int, Record], None]  # steps done, steps in all, what was measured
@@ -40,6 +44,7 @@ class Training:
 
     learning_rate: peak. weight_scale: brings the mean weight to 1, so that the learning rate means what it says.
     feature_drop: see Recipe. partners_N: see rows.partners. identity: hash of recipe and data that a checkpoint is bound to.
+    ranks: the processes that train together; the loader gives this one's share of each step.
     """
 
     data: TrainingSet
@@ -54,6 +59,7 @@ class Training:
     device: str = "cpu"
     identity: str = ""
     partners_N: NDArray[np.int64] | None = None
+    ranks: Ranks = ALONE
 
     @property
     def max_tokens(self) -> int:
@@ -72,15 +78,14 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
     number of threads the result is then bit-identical to an uninterrupted training.
     Raises BadRecipe if the loss stops being a number.
     """
-    network.to(training.device).train()
-    optimiser = make_optimiser(network, training.optimisation, training.learning_rate)
-    state = State(network, optimiser, Average(network, training.optimisation.ema))
-    checkpoint = run.path / "checkpoint" / "state.safetensors" if run else None
-    if checkpoint and checkpoint.is_file():
+    state = _start(network, training)
+    checkpoint = run.path / "checkpoint" if run else None
+    if checkpoint:
         state.load(checkpoint, training.identity)
-    if run:
-        run.truncate_metrics(state.progress.step)
-    report = _reporter(run, on_record, training.steps)
+    log = run if training.ranks.first else None
+    if log:
+        log.truncate_metrics(state.progress.step)
+    report = _reporter(log, on_record, training.steps)
     validate_at = _marks(training.steps, training.optimisation.validations)
     save_at = _marks(training.steps, training.optimisation.checkpoints)
     patience = training.optimisation.patience or math.inf
@@ -97,36 +102,60 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
             report(state, "val", _validate(state, training))
         if checkpoint and step + 1 in save_at:
             state.save(checkpoint, training.identity)
+    parameters = dict(network.named_parameters())
     with torch.no_grad():
-        for name, parameter in state.average.parameters.items():
-            parameter.copy_(state.best[name])
+        for name, best in state.best.items():
+            parameters[name].copy_(complete(best))
     network.eval()
     return state
 
 
+def _start(network: Network, training: Training) -> State:
+    if len(training.val_rows) < training.ranks.count:
+        raise BadInput(f"{len(training.val_rows)} validation events are too few for {training.ranks.count} processes")
+    network = training.ranks.own(network).to(training.device).train()
+    network.backbone.recompute(training.optimisation.recompute)
+    whole = training.ranks.spread(network)
+    optimiser = make_optimiser(network, training.optimisation, training.learning_rate)
+    return State(network, optimiser, Average(network, training.optimisation.ema), whole, training.ranks)
+
+
 @torch.no_grad()
-def validation_losses(network: Network, training: Training) -> dict[str, float]:
+def validation_losses(network: Network, training: Training, whole: nn.Module | None = None) -> dict[str, float]:
     """Weighted mean of every task's loss over the validation events that it applies to; AUC for one task of two classes.
 
-    `loss` is the objective: the weighted sum of the tasks' losses per event, 0 where a task does not apply.
+    `loss` is the objective: the weighted sum of the tasks' losses per event, 0 where a task does not apply. whole: the
+    network as the loop calls it.
     """
     network.eval()
-    generator = torch.Generator().manual_seed(training.seed)
+    whole, ranks = whole or Whole(network), training.ranks
+    rows = training.val_rows[ranks.rank :: ranks.count]
+    generator = torch.Generator().manual_seed(ranks.seed(training.seed))
     sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
     ranking = _Ranking(network)
     total = 0.0
-    for batch in micro_batches(training.data, training.val_rows, 4 * training.max_tokens, training.partners_N):
+    tokens = VALIDATION_TOKENS * training.max_tokens
+    for batch in ranks.even(list(micro_batches(training.data, rows, tokens, training.partners_N))):
         inputs = _corrupted(network, Inputs.of(batch, training.device), generator)
         weight_B = torch.from_numpy(batch.weight_B).to(training.device)
-        encoded = network(inputs)
+        losses, score_B = whole(partial(_judged, inputs=inputs, batch=batch, ranked=ranking.task))
         for task in network.tasks:
-            sums[task.key] += float((task.loss(encoded, inputs, batch) * weight_B).sum())
+            sums[task.key] += float((losses[task.key] * weight_B).sum())
             known[task.key] += float((task.applies(inputs, batch) * weight_B).sum())
-        ranking.add(encoded, batch)
+        ranking.add(score_B, batch)
         total += float(weight_B.sum())
+    forget(whole)
     network.train()
+    sums, known, (total,) = _over_ranks(ranks, sums, known, total)
     objective = sum(t.spec.weight * sums[t.key] for t in network.tasks) / total
-    return {"loss": objective, **_per_event(sums, known), **ranking.auc()}
+    return {"loss": objective, **_per_event(sums, known), **ranking.auc(ranks)}
+
+
+def _judged(network: Network, inputs: Inputs, batch: Batch, ranked: Task | None) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Losses of a batch, and (B,) the score of the second class of the task that is ranked."""
+    encoded = network(inputs)
+    losses = {t.key: t.loss(encoded, inputs, batch) for t in network.tasks}
+    return losses, None if ranked is None else ranked.predict(encoded)[:, 1]
 
 
 def train_step(state: State, training: Training, batches: Sequence[Batch], step: int) -> dict[str, float]:
@@ -135,21 +164,25 @@ def train_step(state: State, training: Training, batches: Sequence[Batch], step:
     fraction = rate(step, training.steps, optimisation)
     for group in state.optimiser.param_groups:
         group["lr"] = training.learning_rate * fraction * group["factor"]
-    generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
-    dropper = np.random.default_rng([training.seed, step])
+    ranks, seed = training.ranks, training.ranks.seed(training.seed)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    dropper = np.random.default_rng([seed, step])
     sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
-    size = sum(map(len, batches))
-    for batch in batches:
+    (size,) = ranks.means([sum(map(len, batches))])  # gradients are averaged over the processes
+    batches = ranks.even(batches)
+    for number, batch in enumerate(batches, 1):
+        synchronises(state.whole, last=number == len(batches))
         inputs = Inputs.of(drop_features(batch, training.data, training.feature_drop, dropper), training.device)
         weight_B = torch.from_numpy(batch.weight_B * np.float32(training.weight_scale)).to(training.device)
         inputs = _corrupted(network, inputs, generator)
-        losses = network.losses(inputs, batch)
+        losses = state.whole(partial(Network.losses, inputs=inputs, batch=batch))
         means = {key: (loss_B * weight_B).sum() / size for key, loss_B in losses.items()}
         total: Tensor = torch.stack([t.spec.weight * means[t.key] for t in network.tasks]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         for task in network.tasks:
             sums[task.key] += float(means[task.key].detach())
             known[task.key] += float((task.applies(inputs, batch) * weight_B).sum() / size)
+    sums, known, _ = _over_ranks(ranks, sums, known)
     loss = sum(t.spec.weight * sums[t.key] for t in network.tasks)
     if not math.isfinite(loss):
         raise BadRecipe(
@@ -165,7 +198,7 @@ def train_step(state: State, training: Training, batches: Sequence[Batch], step:
 def _validate(state: State, training: Training) -> dict[str, float]:
     """Validate the averaged weights and keep them if they are the best so far."""
     state.average.swap()
-    losses = validation_losses(state.network, training)
+    losses = validation_losses(state.network, training, state.whole)
     if not math.isfinite(losses["loss"]):
         raise BadRecipe(f"the validation loss is {losses['loss']} after step {state.progress.step}: lower the learning rate")
     best = state.progress.best_loss
@@ -201,23 +234,32 @@ class _Ranking:
         self.score: list[NDArray[Any]] = []
         self.weight: list[NDArray[Any]] = []
 
-    def add(self, encoded: Encoded, batch: Batch) -> None:
-        if self.task is not None:
+    def add(self, score_B: Tensor | None, batch: Batch) -> None:
+        if self.task is not None and score_B is not None:
             self.truth.append(np.asarray(batch.targets[str(self.task.spec.target)]))
-            self.score.append(self.task.predict(encoded)[:, 1].cpu().numpy())
+            self.score.append(score_B.cpu().numpy())
             self.weight.append(batch.weight_B)
 
-    def auc(self) -> dict[str, float]:
-        truth = np.concatenate(self.truth) if self.truth else np.empty(0)
-        if set(np.unique(truth)) != {0, 1}:
+    def auc(self, ranks: Ranks) -> dict[str, float]:
+        if self.task is None:
             return {}
-        return {"auc": metrics.auc(truth, np.concatenate(self.score), np.concatenate(self.weight)).value}
+        mine = [np.concatenate(parts) for parts in (self.truth, self.score, self.weight)]
+        truth, score, weight = map(np.concatenate, zip(*ranks.gathered(mine), strict=True))
+        return {"auc": metrics.auc(truth, score, weight).value} if set(np.unique(truth)) == {0, 1} else {}
 
 
 def _corrupted(network: Network, inputs: Inputs, generator: torch.Generator) -> Inputs:
     for task in network.tasks:
         inputs = task.corrupt(inputs, generator)
     return replace(inputs, seed=generator.initial_seed())
+
+
+def _over_ranks(
+    ranks: Ranks, sums: dict[str, float], known: dict[str, float], *more: float
+) -> tuple[dict[str, float], dict[str, float], Sequence[float]]:
+    means = ranks.means([*sums.values(), *known.values(), *more])
+    n = len(sums)
+    return dict(zip(sums, means[:n], strict=True)), dict(zip(known, means[n : 2 * n], strict=True)), means[2 * n :]
 
 
 def _per_event(sums: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:

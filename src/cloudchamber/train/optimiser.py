@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cloudchamber.recipe import Optimisation
 from cloudchamber.train.network import Network
+from cloudchamber.train.parallel import complete
 
 # A new feature's embedding starts at zero, others at order 1: Adam moves every number by the rate, so it needs a higher one.
 _NEW_FEATURE = 10.0
@@ -20,7 +21,7 @@ def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: 
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.numel():
-            starts = name.endswith(".added_weight") and not parameter.all()
+            starts = name.endswith(".added_weight") and not complete(parameter).all()
             factor = _NEW_FEATURE if starts else _factor(name, network, optimisation)
             groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(

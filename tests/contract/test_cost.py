@@ -1,0 +1,83 @@
+"""Counted cost: operations by hand, memory against a process that trains, large sizes that are built and stepped."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.toy import toy_cloud
+
+from cloudchamber.data.loader import Loader
+from cloudchamber.data.training_set import TrainingSet
+from cloudchamber.nn.sizes import SIZES, Size
+from cloudchamber.recipe import Optimisation, TaskSpec
+from cloudchamber.train import cost
+from cloudchamber.train.loop import Training, train
+from cloudchamber.train.network import new_network
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_operations_of_the_blocks_are_those_of_their_matrices():
+    deep, flat = cost.operations("s", np.array([40])), cost.operations("s", np.array([40, 40]))
+    assert deep == flat
+    size, tokens = SIZES["s"], 41
+    head = size.width // size.heads + 1  # a column for c ln pT
+    one = tokens * (4 * size.width**2 + 2 * size.width * size.hidden) + size.heads * tokens**2 * (2 * head - 1)
+    blocks = 6 * size.layers * one  # two operations, forward once and backward twice
+    assert blocks < deep < 1.25 * blocks  # the rest embeds particles and pairs
+
+
+def test_memory_rises_with_events_particles_and_what_is_kept():
+    small, large, frugal = cost.need("xs", 40), cost.need("xs", 80), cost.need("xs", 80, recompute=True)
+    assert small.per_event < large.per_event < 4.1 * small.per_event
+    assert frugal.per_event <= large.per_event
+    assert small.fixed >= 6 * 4 * 300_000
+    assert small.events(small.fixed + int(10.5 * small.per_event)) == 10
+    assert small.events(0) == 0
+
+
+def test_storages_are_counted_once_while_they_live():
+    with cost._Live() as live:
+        a = torch.ones(1000)
+        b = a.view(10, 100) + 1
+        del a
+        c = b * 2
+    assert live.peak == 8000
+    assert live.now == 4 * (b.numel() + c.numel())
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_training_is_counted_within_a_fifth(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    memory = importlib.import_module("memory")
+    counted = cost.need("xs", memory.PARTICLES)
+    events = counted.events(300 << 20)
+    idle, busy = (memory._in_own_process("xs", events, False, steps) for steps in (0, 2))
+    assert busy - idle == pytest.approx(counted.fixed + events * counted.per_event, rel=0.2)
+    for name in ("memory", "jets", "record", "timing"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(("name", "millions"), [("m", (35, 45)), ("l", (380, 420))])
+def test_a_large_size_is_built_and_its_step_runs_without_content(name, millions):
+    network = cost._on_meta(name)
+    assert millions[0] < network.parameters_count / 1e6 < millions[1]
+    cost._step(network, 2, 5)
+    assert cost.need(name, 5).fixed > 24 * network.parameters_count
+
+
+@pytest.mark.parametrize("name", ["m", "l"])
+def test_a_large_size_trains_on_tiny_shapes(name, monkeypatch):
+    size = SIZES[name]  # its depth and heads, with little in each
+    narrow = Size(width=4 * size.heads, layers=size.layers, heads=size.heads, hidden=8, learning_rate=size.learning_rate)
+    monkeypatch.setitem(SIZES, name, narrow)
+    data = TrainingSet.from_cloud(toy_cloud(12, mean=4.0))
+    network = new_network(name, data, [TaskSpec(task="classify", target="label")], 8, torch.Generator().manual_seed(0))
+    rows, losses = np.arange(12), []
+    settings = Optimisation(batch=12, checkpoints=0, validations=1, warmup=0, recompute=True)
+    training = Training(data, Loader((rows,), 12, 0), rows, settings, 4, 2e-3, 0)
+    train(network, training, on_record=lambda _, __, record: losses.append(record["loss"]))
+    assert losses[-1] < losses[0]
