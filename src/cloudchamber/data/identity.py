@@ -92,4 +92,4 @@ def _unmix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The inverse of `mix`."""
     x = (x ^ (x >> np.uint64(31)) ^ (x >> np.uint64(62))) * _INVERSES[1]
     x = (x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))) * _INVERSES[0]
-    return (x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))) - _STEP
+    return np.asarray((x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))) - _STEP)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudchamber.publish.figure import COLOURS, LINES, Figure, canvas, finish, literal
-from cloudchamber.publish.opening import Fact
-from cloudchamber.publish.page import write_page
+from cloudchamber.publish.page import Fact, write_page
 from cloudchamber.stats.figures import judge
 from cloudchamber.validation.comparison import Comparison, Panel, Series
 

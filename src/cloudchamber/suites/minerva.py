@@ -163,8 +163,14 @@ def events(options: Options) -> Cloud:
     if options.tuples:
         cloud = read(options.tuples, options.tokens, stop=number)
     else:
-        same = {"seed": options.simulation_seed, "tokens": options.tokens, "variant": options.variant}
-        cloud = simulate_neutrinos(options.beam, number, workers=options.workers, **same)
+        cloud = simulate_neutrinos(
+            options.beam,
+            number,
+            seed=options.simulation_seed,
+            tokens=options.tokens,
+            variant=options.variant,
+            workers=options.workers,
+        )
     if len(cloud) < number or PION not in cloud.schema.label_names:
         raise BadInput(f"the study needs {number} simulated events with their truth, {cloud.schema.dataset!r} has {len(cloud)}")
     cloud = cloud[np.random.default_rng(options.simulation_seed).permutation(number)]

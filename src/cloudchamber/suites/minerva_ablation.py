@@ -97,7 +97,7 @@ def study(options: Options, tell: Tell) -> Findings:
     and the tested events are, of which the weights have seen none.
     """
     sample, exam = minerva.prepare(options)
-    rows = {arm: _row(sample, exam, options, arm, tell, arm) for arm in _ADAPTATIONS}
+    rows: dict[str, dict[str, list[Estimate]]] = {arm: _row(sample, exam, options, arm, tell, arm) for arm in _ADAPTATIONS}
     gains: dict[str, Mapping[str, list[Estimate]]] = {arm: rows["scratch"] for arm in _ADAPTATIONS if arm != "scratch"}
     for name, changes in _ELSEWHERE.items():
         changed = options.model_copy(update=dict(changes))
@@ -129,7 +129,7 @@ def pretrain(
     data = TrainingSet([part for of_sample in parts.values() for part in of_sample.parts])
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts.values()])])
     folds = [_folds(start, end) for start, end in pairwise(starts)]
-    rows = Rows(*(np.concatenate([fold[i] for fold in folds]) for i in range(3)))
+    train, val, test = (np.concatenate([fold[i] for fold in folds]) for i in range(3))
     tasks = [t for t in _LABELLED if mixture.labelled and t["target"] in data.schema.label_names]
     tasks += [_MASKED] if mixture.masked else []
     steps = {"steps": mixture.passes * options.pretraining_steps, "batch": options.pretraining_batch}
@@ -143,7 +143,7 @@ def pretrain(
             "feature_drop": 0.2,
         }
     )
-    fitted = fit(made, data, rows, device=options.device)
+    fitted = fit(made, data, Rows(train, val, test), device=options.device)
     save(fitted.network, folder / name, data={"dataset": name})
     return folder / name, _at_home(fitted, data, [fold[2] for fold in folds], mixture)
 

@@ -22,8 +22,9 @@ from cloudchamber.events import Cloud
 from cloudchamber.recipe import SizeName
 from cloudchamber.simulate import simulate
 from cloudchamber.stats import metrics
+from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
-from cloudchamber.suites.base import Findings, Settings, Suite, Target, Tell, mean
+from cloudchamber.suites.base import Findings, Settings, Suite, Tell, mean
 from cloudchamber.train.cost import operations
 from cloudchamber.train.events import read_events
 from cloudchamber.train.fit import citations, fit

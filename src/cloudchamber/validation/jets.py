@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,9 @@ def _panel(name: str, real: NDArray[Any], ours: NDArray[Any]) -> Panel:
 def _ratios(real: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]], rng: np.random.Generator) -> dict[str, Figure]:
     """Ours over real for quantiles of the mass and the mean multiplicity, and how far from 1 they are."""
     figures = {}
-    for name, variable, number in (
-        *((f"mass_q{round(100 * q)}", "mass", lambda v, q=q: np.quantile(v, q)) for q in QUANTILES),
-        ("multiplicity", "multiplicity", np.mean),
-    ):
+    numbers: list[tuple[str, str, Callable[[NDArray[Any]], Any]]] = [("multiplicity", "multiplicity", np.mean)]
+    numbers += [(f"mass_q{round(100 * q)}", "mass", partial(np.quantile, q=q)) for q in QUANTILES]
+    for name, variable, number in numbers:
         value = float(number(ours[variable]) / number(real[variable]))
         tries = [number(_resampled(ours[variable], rng)) / number(_resampled(real[variable], rng)) for _ in range(_BOOTSTRAPS)]
         error = float(np.std(tries))

@@ -214,7 +214,7 @@ class Table:
     def column(self, name: str) -> Array:
         """Another column, in the unit of the values."""
         scale = self.value[0] / float(self.rows[0]["xsec"])
-        return scale * np.array([float(r[name]) for r in self.rows])
+        return np.asarray(scale * np.array([float(r[name]) for r in self.rows]))
 
     def predicted(self, sample: Sample, signal: Signal) -> Array:
         """(X,) the same of simulated events."""

@@ -7,8 +7,10 @@ Data and errors are written here with their sources.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +57,7 @@ PLATEAU = {14: (0.677, 0.014), -14: (0.334, 0.008)}  # mean of 30 to 200 GeV, PD
 # One pion from a free nucleon [1e-38 cm2], no cut on W: BNL with its flux corrected by P. Rodrigues, C. Wilkinson, K. McFarland
 # (arXiv:1601.01888); edges in energy, values, errors. Bins below 0.6 GeV are left out.
 _EDGES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.4, 3.0)
-PIONS = {
+PIONS: Mapping[tuple[Literal["p", "n"], int, int], tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]] = {
     ("p", 2212, 211): (
         (0.6, 0.8, 1.0, 1.4, 2.2, 3.0),
         (0.262, 0.433, 0.582, 0.661, 0.828),
