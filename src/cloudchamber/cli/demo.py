@@ -43,7 +43,7 @@ available energy of the test events, with the same definition as below.
 
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="The new folder for stores, runs and report.")] = Path("demo"),
-    weights: Annotated[str, typer.Option(help="Weights to adapt.")] = "xs",
+    weights: Annotated[str, typer.Option(help="Weights to adapt.")] = "xs-nu",
     steps: Annotated[int, typer.Option(min=1, help="Steps of every training.")] = 120,
     test: Annotated[int, typer.Option(min=10, help="Test events.")] = TEST,
     workers: Annotated[

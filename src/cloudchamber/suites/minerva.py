@@ -64,7 +64,7 @@ class Options(Settings):
     beam: str = "minerva_me"
     tokens: str = "minerva_blobs"
     variant: str = "nominal"
-    weights: str = "xs"
+    weights: str = "xs-nu"
     labels: tuple[int, ...] = (100, 1000, 10_000)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     pool: int = 50_000
