@@ -220,7 +220,7 @@ def test_windows_against_a_reference_are_one_test_and_parameters_reach_the_metho
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"budget": {**PLAN["budget"], "closure_toys": 100}}, "cannot reach"),
+        ({"systematics": {**PLAN["systematics"], "closure_alpha": 1e-3}}, "cannot reach"),
         ({"generality": [0.0]}, "leaves no test any share"),
         ({"methods": ["weak"], "level": "score"}, "leaves no test any share"),
         ({"methods": ["bank"]}, "needs a bank"),
