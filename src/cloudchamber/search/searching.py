@@ -81,9 +81,7 @@ def search(
             temporary.write_text(plan.to_yaml())
     if book.find("plan", inputs.frozen) is None:
         book.append("plan", sha256=inputs.frozen, plan=plan.sha256, name=plan.name, alpha=plan.alpha, files=inputs.hashes)
-    closed = (
-        _closure(run, book, blind, closing, workers, on_stage) if closing else {"closed": True, "inflation": 1.0, "p": None}
-    )
+    closed = _closure(run, book, blind, closing, workers, on_stage)
     frontiers: list[dict[str, Any]] = []
     for number, region in enumerate(_regions(plan) if closed["closed"] else ()):  # a search that stays blind needs no more
         on_stage(f"null and frontier of {region}")

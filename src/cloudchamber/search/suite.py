@@ -83,7 +83,7 @@ class Suite:
     def _mixed_K(self) -> NDArray[np.bool_]:
         """(K,) which sub-tests of methods the mixture is made of; none if it would be of one."""
         mixed_K = np.array([p.method.log_ratio and p.method.role == "broad" for p in self.parts for _ in p.prepared.names])
-        return mixed_K & (mixed_K.sum() > 1)
+        return mixed_K if mixed_K.sum() > 1 else np.zeros_like(mixed_K)
 
     def statistics(self, data_TN: Counts, reference_TN: Counts) -> FloatArray:
         """(T, K), as of each method."""

@@ -42,7 +42,7 @@ class Trial:
         """A region described by templates, as of `template.toys`. blind: its own events are not in the pool."""
         data_N = ensemble[0].inside_N.astype(np.float32)
         expected = float(ensemble[0].expected(np.ones((1, len(pool))))[0])
-        again_TN = np.random.default_rng((seed, 4)).poisson(ensemble[0].outside_N, (_BOOTSTRAP, len(pool)))
+        again_TN = np.random.default_rng((seed, 4)).poisson(ensemble[0].outside_N, (_BOOTSTRAP, len(pool))).astype(np.float64)
         made = template.toys(pool, ensemble, expected if blind else float(data_N.sum()), seed, inflation)
         return cls(data_N, made.reference_N, made, expected, float(ensemble[0].expected(again_TN).std(ddof=1)))
 
