@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+import gaussians
 import record
 import timing
 from cloudchamber.search import battery
@@ -24,7 +25,7 @@ from cloudchamber.search.knob import Level, knob
 from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.sample import Bank, Sample, concatenate
 from cloudchamber.search.suite import Suite, suite
-from cloudchamber.stats.pvalues import significance
+from cloudchamber.stats.pvalues import Tail, significance
 
 SEED = 5
 METHODS = ("bank", "weak", "kernel", "moments")
@@ -44,20 +45,6 @@ _SIGNAL_EVENTS = 2000
 _BUMP = battery.FAMILIES.index("bump")  # the family of the bank, whose signals are at other places than the unseen ones
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Pseudo-experiments: data and reference drawn from the same pool."""
-
-    seed: int
-    size: int = 250
-
-    def chunk(self, number: int) -> tuple[Counts, Counts]:
-        """(T, N) each."""
-        rng = np.random.default_rng((self.seed, number))
-        data_TN, reference_TN = (rng.poisson(n / _POOL, (self.size, _POOL)).astype(np.float32) for n in (_EVENTS, _REFERENCE))
-        return data_TN, reference_TN
-
-
 def main() -> None:
     args = record.arguments(__doc__).parse_args()
     timing.settle(args.threads)
@@ -65,7 +52,7 @@ def main() -> None:
     x_NF = background(np.random.default_rng(SEED))
     known = bank_signals(x_NF, 0.004)
     search = suite(Sample(x_NF), simulated(x_NF, known), METHODS, SEED)
-    null_TK = null_statistics(search, Draws(SEED), 2 * nulls)
+    null_TK = null_statistics(search, gaussians.Drawn(_POOL, _EVENTS, _REFERENCE, SEED), 2 * nulls)
     calibrations = {n: calibrate(knob(search, (g,), level), null_TK, search.names) for n, (g, level) in SETTINGS.items()}
     figures: dict[str, record.Figure] = {}
     powers: dict[tuple[str, str], list[float]] = {}
@@ -162,20 +149,41 @@ def judged(
             made[key] = search.statistics(data_TN, reference_TN)
         return made[key]
 
+    p_values = {name: calibration.global_p for name, calibration in calibrations.items()}
+    p_values["half, extrapolated"] = Extrapolated.of(calibrations["half"]).p
     return {
         name: battery.judge(
-            lambda data_TN, reference_TN, c=calibration: c.global_p(statistics(data_TN, reference_TN)),  # type: ignore[misc]
+            lambda data_TN, reference_TN, p=p: p(statistics(data_TN, reference_TN)),  # type: ignore[misc]
             ones,
             events=_EVENTS,
             reference=_REFERENCE,
-            smallest_p=1 / (len(calibration.joint_T) + 1),
+            smallest_p=1 / (len(calibrations["half"].joint_T) + 1),
             bank=known,
             alpha=_ALPHA,
             toys=toys,
             seed=SEED + 2,
         )
-        for name, calibration in calibrations.items()
+        for name, p in p_values.items()
     }
+
+
+@dataclass(frozen=True)
+class Extrapolated:
+    """p-values that go on beyond the reach of the toys by the fit of the tail: what more toys would say, if it is right."""
+
+    calibration: Calibration
+    tail: Tail
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Extrapolated:
+        """The fit of a calibration's joint null."""
+        return cls(calibration, Tail.fit(calibration.joint_T))
+
+    def p(self, statistics_TK: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(T,) ranks where at least ten toys lie above, else the tail."""
+        rank_T, joint_T = self.calibration.global_p(statistics_TK), self.calibration.joint(statistics_TK)
+        few = 11 / (len(self.calibration.joint_T) + 1)
+        return np.array([self.tail.p(x).value if p < few else p for p, x in zip(rank_T, joint_T, strict=True)])
 
 
 def by_family(verdicts: Sequence[Verdict], z: float) -> dict[str, record.Figure]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+import posterior
 import record
 import timing
 from cloudchamber.search import battery, followup
@@ -46,7 +47,7 @@ class Size:
 
 
 class Encoder:
-    """The search with one encoding of the events: the Bayes factors of several widths, averaged, and its own null."""
+    """The search with one encoding of the events: the Bayes factors of the kernel test, averaged, and its own null."""
 
     def __init__(self, encoded_NE: NDArray[np.float64], toys: int, seed: int):
         rng = np.random.default_rng(seed)
@@ -95,7 +96,7 @@ class Ladder:
             spent.append(time.process_time())
         rows = np.repeat(np.arange(_POOL), half[0][0].astype(int))
         log_ratio_NK = np.stack([a.log_ratio_N[rows] for a in self.bank], axis=1)
-        followup.characterise(log_ratio_NK, np.full(len(self.bank), 1 / len(self.bank)))
+        posterior.characterise(log_ratio_NK, np.full(len(self.bank), 1 / len(self.bank)))
         spent.append(time.process_time())
         return np.diff(spent)
 

@@ -93,40 +93,27 @@ def bank(rng: np.random.Generator, u_SF: Array, shift: float, events: int) -> Ba
 
 
 @dataclass(frozen=True)
-class Injected:
-    """Toys with a signal. The pool is the background's events, then `rows` events of each of the signals, of weight 0.
+class Drawn:
+    """Toys whose data and reference are drawn from one pool of background events.
 
-    strength: in Neyman-Pearson standard deviations of the mean density ratio; 0: no signal. Each toy has one signal.
+    data, reference: how many of them, on average. tilt_SN: density ratio of each signal less 1, of mean 0 and unit variance
+    over the pool; each toy has one signal. strength: in standard deviations of the best test that is linear in the ratio.
     """
 
-    background: int
+    pool: int
     data: int
-    signals: NDArray[np.int64]  # which of them may be injected
-    rows: int
-    total: int  # signals in the pool
-    shift: float
-    strength: float
+    reference: int
     seed: int
-    size: int = 256
-
-    @property
-    def fraction(self) -> float:
-        """Share of the data that is signal."""
-        worth = self.data * (self.background - self.data) / self.background
-        return self.strength / np.sqrt(np.expm1(self.shift**2) * worth)
+    tilt_SN: Array | None = None
+    strength: float = 0.0
+    size: int = 250
 
     def chunk(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(T, N) data and reference."""
-        rng = np.random.default_rng((self.seed, number, 13))
-        shape = (self.size, self.background + self.rows * self.total)
-        data_TN, reference_TN = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        key_TB = rng.random((self.size, self.background), dtype=np.float32)
-        order_TB = np.argpartition(key_TB, self.data, axis=1)
-        np.put_along_axis(reference_TN, order_TB[:, self.data :], 1.0, axis=1)
-        for t in range(self.size):
-            count = rng.binomial(self.data, self.fraction)
-            kept = rng.choice(order_TB[t, : self.data], self.data - count, replace=False) if count else order_TB[t, : self.data]
-            data_TN[t, kept] = 1
-            start = self.background + self.rows * rng.choice(self.signals)
-            np.add.at(data_TN[t], start + rng.integers(self.rows, size=count), 1.0)
-        return data_TN, reference_TN
+        rng = np.random.default_rng((self.seed, number))
+        rate_TN = np.full((self.size, self.pool), self.data / self.pool)
+        if self.tilt_SN is not None:
+            scale = self.strength * np.sqrt(1 / self.data + 1 / self.reference)
+            rate_TN *= np.maximum(1 + scale * self.tilt_SN[rng.integers(len(self.tilt_SN), size=self.size)], 0)
+        reference_TN = rng.poisson(self.reference / self.pool, rate_TN.shape)
+        return rng.poisson(rate_TN).astype(np.float32), reference_TN.astype(np.float32)

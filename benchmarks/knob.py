@@ -19,10 +19,10 @@ import gaussians
 import record
 import timing
 from cloudchamber.search.calibrate import Permutations, calibrate, null_statistics
-from cloudchamber.search.frontier import frontier
+from cloudchamber.search.frontier import frontier, standardised
 from cloudchamber.search.knob import GRID, Knob, knob
 from cloudchamber.search.methods.base import STRENGTH
-from cloudchamber.search.sample import Sample, concatenate
+from cloudchamber.search.sample import Sample
 from cloudchamber.search.suite import suite
 
 SEEDS = (0, 1, 2)
@@ -40,7 +40,7 @@ def main() -> None:
     parser = record.arguments(__doc__)
     args = parser.parse_args()
     timing.settle(args.threads)
-    sizes = {"summary": (8_000, 500), "events": (4_000, 512), "scan": (4_000, 2_000)} if args.tiny else _SIZES
+    sizes = {"summary": (8_000, 500), "events": (4_000, 500), "scan": (4_000, 2_000)} if args.tiny else _SIZES
     seeds = SEEDS[:1] if args.tiny else SEEDS
     found: dict[str, list[float]] = {}
     for seed in seeds:
@@ -82,7 +82,7 @@ def main() -> None:
     record.show(path)
 
 
-_SIZES = {"summary": (400_000, 20_000), "events": (60_000, 1_024), "scan": (160_000, 80_000)}
+_SIZES = {"summary": (400_000, 20_000), "events": (60_000, 1_000), "scan": (160_000, 80_000)}
 
 
 def summary(null: int, judged: int, seed: int) -> dict[str, float]:
@@ -118,26 +118,21 @@ def summary(null: int, judged: int, seed: int) -> dict[str, float]:
 
 
 def events(null: int, judged: int, seed: int) -> dict[str, float]:
-    """Events through the whole code. Injected signals are fresh events of 20 of the bank's signals, and 20 unseen ones."""
+    """Events through the whole code. Data with one of 20 signals of the bank, and of 20 unseen ones, by their exact ratios."""
     rng = np.random.default_rng((seed, 22))
-    background, data, rows, shown = 3000, 1000, 100, 20
-    bank_SF = gaussians.directions(rng, _BANK, _FEATURES)
-    unseen_SF = gaussians.directions(rng, shown, _FEATURES)
-    injected = gaussians.bank(rng, np.concatenate([bank_SF[:shown], unseen_SF]), _SHIFT, rows).sample
-    empty = Sample(injected.features_NF, weight_N=np.zeros(len(injected)))
-    pool = concatenate([Sample(rng.normal(size=(background, _FEATURES))), empty])
+    background, data, shown = 3000, 1000, 20
+    bank_SF, unseen_SF = gaussians.directions(rng, _BANK, _FEATURES), gaussians.directions(rng, shown, _FEATURES)
+    pool = Sample(rng.normal(size=(background, _FEATURES)))
     test = suite(pool, gaussians.bank(rng, bank_SF, _SHIFT, 400), ("bank", "kernel"), seed)
+    null_TK = null_statistics(test, gaussians.Drawn(background, data, 2 * data, 100 * seed), null)
 
-    def statistics(toys: int, signals: NDArray[np.int64], strength: float, stream: int) -> Array:
-        made = gaussians.Injected(background, data, signals, rows, 2 * shown, _SHIFT, strength, seed=100 * seed + stream)
-        return null_statistics(test, made, toys)
+    def injected(u_SF: Array, stream: int) -> dict[float, Array]:
+        tilt_SN = np.stack([standardised(np.exp(_SHIFT * pool.features_NF @ u_F)) for u_F in u_SF])
+        seeds = itertools.count(100 * seed + stream)
+        made = {s: gaussians.Drawn(background, data, 2 * data, next(seeds), tilt_SN, s) for s in _STRENGTHS}
+        return {s: null_statistics(test, toys, judged) for s, toys in made.items()}
 
-    known_S, unseen_S = np.arange(shown), np.arange(shown, 2 * shown)
-    null_TK = statistics(null, known_S, 0.0, 0)
-    known, unseen = (
-        {s: statistics(judged, which, s, 1 + i + offset) for i, s in enumerate(_STRENGTHS)}
-        for offset, which in ((0, known_S), (50, unseen_S))
-    )
+    known, unseen = injected(bank_SF[:shown], 1), injected(unseen_SF, 50)
     figures = {f"test_{n}": v for n, v in compared(knob(test, GRID), null_TK, known, unseen).items()}
     return figures | {f"score_{n}": v for n, v in compared(knob(test, GRID, "score"), null_TK, known, unseen).items()}
 

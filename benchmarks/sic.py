@@ -23,9 +23,10 @@ from sklearn.preprocessing import StandardScaler
 
 import cloudchamber as cc
 import dijets
+import posterior
 import record
 import timing
-from cloudchamber.search import battery, followup
+from cloudchamber.search import battery
 from dijets import Dijets
 
 INJECTIONS = (0.25, 0.5, 0.8, 1.1, 1.5, 2.2, 3.0, 4.0, 6.0)  # S / sqrt(B) in the window
@@ -237,7 +238,7 @@ def _trees(data: Array, reference: Array, seed: int) -> Score:
 
 def _posterior(log_ratio_NK: Array) -> Score:
     K = log_ratio_NK.shape[1]
-    weights = followup.characterise(log_ratio_NK, np.full(K, 1 / K)).posterior_K
+    weights = posterior.characterise(log_ratio_NK, np.full(K, 1 / K)).posterior_K
     return lambda columns: np.asarray(np.logaddexp.reduce(columns + np.log(np.maximum(weights, 1e-12)), axis=1))
 
 

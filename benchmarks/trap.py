@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from cloudchamber.search import closure, crossfit, template
+from cloudchamber.search import closure, crossfit
 from cloudchamber.search.knob import knob
-from cloudchamber.search.nulls import measure
 from cloudchamber.search.sample import Sample
 from cloudchamber.search.suite import suite
 from cloudchamber.search.template import Sidebands
+from cloudchamber.search.trial import Trial, measure
 from cloudchamber.stats.event_p import event_p
 from cloudchamber.stats.pvalues import significance
 
@@ -74,11 +74,9 @@ def run(job: Job) -> Found:
     setting = knob(methods)
     regions = closure.of_sidebands(pool.mass_N, LIMITS, (WINDOW,), DEGREES, CLOSURE_WINDOWS, 0.0)
     closing = closure.closure(pool, regions, methods, setting, toys=job.toys // 2, alpha=CLOSURE_ALPHA, seed=job.seed)
-    data_N = ensemble[0].inside_N.astype(np.float32)
-    made = template.toys(pool, ensemble, float(data_N.sum()), job.seed, closing.inflation)
-    nulls = measure(methods, setting, made, job.toys)
-    verdict, _ = nulls.judge(methods.statistics(data_N[None], made.reference_N[None])[0])
-    return Found(naive(pool, ensemble[0]), verdict.global_p.z, closing.p, closing.inflation)
+    trial = Trial.of_template(pool, ensemble, job.seed, closing.inflation)
+    look = trial.look(methods, measure(methods, setting, trial.truths, job.toys))
+    return Found(naive(pool, ensemble[0]), look.verdict.global_p.z, closing.p, closing.inflation)
 
 
 def naive(pool: Sample, sidebands: Sidebands) -> float:

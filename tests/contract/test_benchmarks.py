@@ -174,17 +174,33 @@ def test_subjettiness_of_two_narrow_pairs_is_the_ratio_of_their_widths(module):
     assert module("dijets").tau21(cloud) == pytest.approx([0.05, 0], abs=1e-3)
 
 
-def test_injected_gaussian_toys_have_the_expected_shares(module):
-    made = module("gaussians").Injected(200, 80, np.array([1]), rows=20, total=2, shift=1.0, strength=1.5, seed=0, size=400)
-    data, reference = made.chunk(0)
-    assert set(data.sum(1)) == {80}
-    assert set(reference.sum(1)) == {120}
-    assert not reference[:, 200:].any()
-    assert not data[:, 200:220].any()
-    assert not (data[:, :200] * reference[:, :200]).any()
-    # The mean of a density ratio exp(s x - s^2 / 2) is e^(s^2) under the signal, its variance e^(s^2) - 1 without.
-    exact = 1.5 / np.sqrt((np.e - 1) * 80 * 120 / 200)
-    assert data[:, 220:].sum() / data.sum() == pytest.approx(exact, abs=4 * np.sqrt(exact / data.sum()))
+def test_drawn_toys_have_the_strength_that_was_asked_for(module):
+    x = np.random.default_rng(0).normal(size=500)
+    x = (x - x.mean()) / x.std()
+    data, reference = module("gaussians").Drawn(500, 1000, 2000, seed=0, tilt_SN=x[None], strength=1.5, size=1000).chunk(0)
+    assert data.sum(1).mean() == pytest.approx(1000, abs=4)
+    z = (data @ x / 1000 - reference @ x / 2000) / np.sqrt(1 / 1000 + 1 / 2000)
+    assert z.mean() == pytest.approx(1.5, abs=4 / np.sqrt(1000))
+    assert z.std() == pytest.approx(1, abs=0.1)
+
+
+def test_the_posterior_finds_the_signal_its_share_and_its_events(module):
+    rng = np.random.default_rng(0)
+    means_K = np.array([-3.0, 1.5, 3.0])
+    is_signal_N = rng.uniform(size=20_000) < 0.02
+    x_N = rng.normal(size=20_000) + np.where(is_signal_N, 3.0, 0.0)
+    log_ratio_NK = means_K * x_N[:, None] - means_K**2 / 2
+    found = module("posterior").characterise(log_ratio_NK, np.full(3, 1 / 3))
+    assert found.posterior_K.sum() == pytest.approx(1)
+    assert found.posterior_K[2] > 0.99
+    assert found.fraction == pytest.approx(0.02, rel=0.15)
+    truth_N = 0.02 / (0.02 + 0.98 * np.exp(4.5 - 3 * x_N))  # Bayes' theorem
+    assert np.abs(found.signal_N - truth_N).max() < 0.05
+
+
+def test_what_the_data_cannot_tell_stays_as_the_prior_says(module):
+    prior_K = np.array([0.7, 0.2, 0.1])
+    assert module("posterior").characterise(np.zeros((100, 3)), prior_K).posterior_K == pytest.approx(prior_K)
 
 
 def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is_found(module):

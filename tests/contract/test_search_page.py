@@ -71,6 +71,12 @@ def test_the_page_says_what_was_found_as_the_run_does(pages):
     assert f"Z = {observed['z']:.2f}" in looked
     assert ("extrapolated" in looked) == observed["extrapolated"]
     assert "a &lt; b" in looked
+    spectrum = json.loads((folder / "page_data" / "spectrum.json").read_text())["data"]["[3300, 3700]"]
+    inside = [n for n, low in zip(spectrum["events"], spectrum["low"], strict=True) if 3300 <= low < 3700]
+    assert sum(inside) == observed["regions"][0]["events"]
+    before = json.loads((folder / "blind_data" / "spectrum.json").read_text())["data"]["[3300, 3700]"]
+    assert [n is None for n in before["events"]] == [3300 <= low < 3700 for low in before["low"]]
+    assert f"{observed['regions'][0]['expected']:,.1f} ±" in looked
     shown = json.loads((folder / "page_data" / "null.json").read_text())["data"]["[3300, 3700]"]
     joint = np.load(folder / "run" / "null-0.npz")["joint"]
     assert shown["null"] == pytest.approx(np.sort(joint).tolist())

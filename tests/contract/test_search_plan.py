@@ -33,6 +33,7 @@ def test_a_plan_survives_its_own_yaml_and_hashes_its_content_alone(tmp_path):
     ({"regions": {"mass": "m", "range": [0, 10], "signal": [[4, 6]], "guard": 5}}, "not inside"),
     ({"regions": {"mass": "m"}}, "all three"),
     ({"alternatives": {"bank": {"a": "a.parquet"}, "priors": {"b": 1.0}}}, "priors"),
+    ({"alternatives": {"bank": {"a": "a", "b": "b"}, "parameters": {"a": [1.0], "b": [1.0, 2.0]}}}, "as many"),
     ({"methods": ["weak", "weak"]}, "twice"),
     ({"budget": {"toys": 3}}, "budget.toys"),
     ({"alpha": 0}, "alpha"),

@@ -189,6 +189,52 @@ def test_abcd_and_reference_samples_are_backgrounds_too(tmp_path):
     assert searching.unblind(out)["p"] <= 2 / 385
 
 
+def test_windows_against_a_reference_are_one_test_and_parameters_reach_the_methods(tmp_path):
+    rng = np.random.default_rng(7)
+    x = {"x": rng.normal(size=3000), "mjj": rng.uniform(0, 100, 3000)}
+    write(tmp_path / "mc.parquet", {"x": rng.normal(size=3000), "mjj": rng.uniform(0, 100, 3000)})
+    bump = rng.random(3000) < 0.1 * (x["mjj"] >= 60)
+    x["x"][bump] = rng.normal(2.0, 0.3, bump.sum())
+    bank = {f"at {m:g}": f"{m:g}.parquet" for m in (1.0, 3.0)}
+    for m in (1.0, 3.0):
+        write(tmp_path / f"{m:g}.parquet", {"x": rng.normal(m, 0.3, 300)})
+    plan, table, out = setup(
+        tmp_path,
+        x,
+        features=["x"],
+        background="sample",
+        reference="mc.parquet",
+        regions={"mass": "mjj", "range": [-1, 101], "signal": [[0, 50], [60, 100]]},
+        alternatives={"bank": bank, "parameters": {name: [m] for name, m in zip(bank, (1.0, 3.0), strict=True)}},
+        methods=["parametrised"],
+        generality=[0.0],
+    )
+    searching.search(plan, table, out)
+    (found,) = searching.unblind(out)["regions"]
+    assert found["best"] == "60-100/parametrised/profile"
+    assert found["p"]["value"] <= 2 / 385
+    masses = pq.read_table(table)["mjj"].to_numpy()
+    assert all(masses[e["event_id"]] >= 60 for e in found["like_signal"])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"systematics": {**PLAN["systematics"], "closure_alpha": 1e-3}}, "cannot reach"),
+        ({"generality": [0.0]}, "leaves no test any share"),
+        ({"methods": ["weak"], "level": "score"}, "leaves no test any share"),
+        ({"methods": ["bank"]}, "needs a bank"),
+        ({"regions": {**PLAN["regions"], "signal": [[4900, 4950]]}}, "too few events beside it"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_is_refused_before_it_is_in_the_ledger(change, told, tmp_path):
+    plan, table, out = setup(tmp_path, events(np.random.default_rng(8), 3000), **change)
+    with pytest.raises(BadInput, match=told):
+        searching.search(plan, table, out)
+    assert not out.exists()
+    assert not Ledger(tmp_path / "ledger.jsonl").entries()
+
+
 def test_the_verbs_do_the_same(tmp_path):
     plan, table, out = setup(tmp_path, events(np.random.default_rng(4), 3000), alpha=0.002)
     shell = CliRunner()
@@ -201,6 +247,11 @@ def test_the_verbs_do_the_same(tmp_path):
     assert "not below alpha" in told.output
     again = shell.invoke(app, ["unblind", str(out)])
     assert again.exit_code == 2
+    followed = shell.invoke(app, ["followup", str(out)])
+    assert followed.exit_code == 0, followed.output
+    assert "[3300, 3700]: nothing" in followed.output
+    assert Ledger(tmp_path / "ledger.jsonl").entries()[-1].kind == "note"
+    assert shell.invoke(app, ["followup", str(tmp_path)]).exit_code == 2
 
 
 def test_trees_are_refused_where_toys_would_hold_an_event_twice(tmp_path):

@@ -92,38 +92,31 @@ def test_the_largest_of_dependent_p_values_is_never_too_small():
         assert (p_R <= alpha).mean() <= alpha
 
 
-def test_encoders_that_agree_share_their_events_and_independent_ones_the_part_of_chance():
-    rng = np.random.default_rng(0)
-    scores_N = rng.normal(size=20_000)
-    assert followup.overlap(np.stack([scores_N, 3 * scores_N + 1])) == 1
-    chance = np.mean([followup.overlap(rng.normal(size=(3, 20_000)), 0.05) for _ in range(20)])
-    assert chance == pytest.approx(0.05, abs=0.01)
-
-
 def test_disagreement_lowers_an_alert_by_one():
-    usual_R = np.linspace(0.5, 1, 100)
-    assert followup.level(np.array([True] * 3), 0.8, usual_R) == LEVELS[3]
-    assert followup.level(np.array([True] * 3), 0.1, usual_R) == LEVELS[2]
-    assert followup.level(np.array([False] * 3), 0.1, usual_R) == LEVELS[0]
+    assert followup.level(np.array([True] * 3), disagree=False) == LEVELS[3]
+    assert followup.level(np.array([True] * 3), disagree=True) == LEVELS[2]
+    assert followup.level(np.array([False] * 3), disagree=True) == LEVELS[0]
 
 
-def test_the_posterior_finds_the_signal_its_share_and_its_events():
-    rng = np.random.default_rng(0)
-    means_K = np.array([-3.0, 1.5, 3.0])
-    is_signal_N = rng.uniform(size=20_000) < 0.02
-    x_N = rng.normal(size=20_000) + np.where(is_signal_N, 3.0, 0.0)
-    log_ratio_NK = means_K * x_N[:, None] - means_K**2 / 2
-    found = followup.characterise(log_ratio_NK, np.full(3, 1 / 3))
-    assert found.posterior_K.sum() == pytest.approx(1)
-    assert found.posterior_K[2] > 0.99
-    assert found.fraction == pytest.approx(0.02, rel=0.15)
-    truth_N = 0.02 / (0.02 + 0.98 * np.exp(4.5 - 3 * x_N))  # Bayes' theorem
-    assert np.abs(found.signal_N - truth_N).max() < 0.05
+def look(p, chosen):
+    like_signal = [{"event_id": int(i)} for i in chosen]
+    return {"regions": [{"region": "A", "events": 1000, "p": {"value": p}, "like_signal": like_signal}]}
 
 
-def test_what_the_data_cannot_tell_stays_as_the_prior_says():
-    prior_K = np.array([0.7, 0.2, 0.1])
-    assert followup.characterise(np.zeros((100, 3)), prior_K).posterior_K == pytest.approx(prior_K)
+def test_looks_at_the_same_events_are_not_counted_twice_and_those_at_others_are():
+    half, other = np.arange(1000, dtype=np.uint64), np.arange(1000, 2000, dtype=np.uint64)
+    first, again, elsewhere = look(1e-4, range(20)), look(1e-3, range(4, 24)), look(1e-3, range(1000, 1020))
+    (one,) = followup.candidates([first, again, elsewhere], [half, half[::-1], other], alpha=0.01)
+    assert one.p_same == 1e-3
+    assert one.p_all == pytest.approx(stats.combine_pvalues([1e-3, 1e-3], "fisher").pvalue)
+    assert (one.common, one.chance, one.level) == (16, 0.4, LEVELS[3])
+    (chosen_apart,) = followup.candidates([first, look(1e-3, range(20, 40))], [half, half], alpha=0.01)
+    assert chosen_apart.p_all is None
+    assert chosen_apart.level == LEVELS[1]  # two stages of three passed, one lower
+    with pytest.raises(BadInput, match="neither the same nor independent"):
+        followup.candidates([first, again], [half, half + 500], alpha=0.01)
+    with pytest.raises(BadInput, match="three or more"):
+        followup.candidates([first, again, elsewhere], [half, other, other + 1000], alpha=0.01)
 
 
 def test_taking_a_particle_away_costs_what_it_adds_to_a_sum():

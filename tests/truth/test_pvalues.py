@@ -1,4 +1,4 @@
-"""p-values against exact binomials, SciPy's distributions, and processes whose crossings are known."""
+"""p-values against exact binomials and SciPy's distributions."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,11 @@ from cloudchamber.stats.pvalues import (
     PValue,
     Tail,
     effective_trials,
-    euler_characteristic,
-    gross_vitells,
-    gross_vitells_2d,
     interval,
     p_of,
     p_value,
     rank_p,
     significance,
-    upcrossings,
 )
 
 
@@ -98,36 +94,9 @@ def test_trials_of_independent_tests_are_their_number():
     assert effective_trials(local, 1 - (1 - local) ** 50) == pytest.approx(50)
 
 
-def smooth(rng, n, shape, width):
-    """Gaussian processes of unit variance with covariance exp(-d^2 / (2 width^2)), squared: chi2 of one at each point."""
-    axes = [np.fft.fftfreq(s) for s in shape]
-    k2 = sum(np.meshgrid(*[a**2 for a in axes], indexing="ij"))
-    amplitude = np.exp(-((np.pi * width) ** 2) * k2)
-    noise = np.fft.fftn(rng.normal(size=(n, *shape)), axes=range(1, len(shape) + 1))
-    field = np.fft.ifftn(noise * amplitude, axes=range(1, len(shape) + 1)).real
-    return (field / np.sqrt((amplitude**2).mean())) ** 2
-
-
-def test_upcrossings_follow_rice_and_gross_vitells_the_largest_of_a_scan():
-    scan = smooth(np.random.default_rng(0), 4000, (200,), 5.0)
-    rate = 200 / 5 / np.pi * np.exp(-1.5 / 2)  # Rice: both signs cross sqrt(u) at rate exp(-u / 2) / (pi width)
-    assert upcrossings(scan, 1.5) == pytest.approx(rate, rel=0.05)
-    p = gross_vitells(12.0, scan[:100], 0.5)
-    measured = (scan.max(axis=1) > 12).mean()
-    assert p.extrapolated
-    assert measured == pytest.approx(p.value, rel=0.25)  # 4000 scans measure it to 11 %
-
-
-def test_two_dimensional_scans_follow_their_euler_characteristics():
-    assert euler_characteristic([[1, 1, 0], [0, 0, 0], [0, 0, 1]]) == 2
-    scan = smooth(np.random.default_rng(1), 3000, (60, 60), 5.0)
-    p = gross_vitells_2d(14.0, scan[:200], (0.5, 2.0))
-    assert (scan.max(axis=(1, 2)) > 14).mean() == pytest.approx(p.value, rel=0.25)
-
-
 @pytest.mark.parametrize("call", [
     lambda: rank_p(0.0, []), lambda: rank_p(0.0, [np.nan]), lambda: interval(3, 2), lambda: Tail.fit(np.arange(100.0)),
-    lambda: Tail.fit(np.ones(10_000)), lambda: gross_vitells(4.0, np.zeros((3, 9)), 1.0), lambda: effective_trials(0, 0.5),
+    lambda: Tail.fit(np.ones(10_000)), lambda: effective_trials(0, 0.5),
     lambda: event_p([1.0], [1.0], weight_M=[1.0]), lambda: event_p([1.0], [1.0], group_M=[0], group_N=[1]),
     lambda: event_p([1.0], [1.0], weight_M=[-1.0], weight_N=[1.0]),
 ])  # fmt: skip

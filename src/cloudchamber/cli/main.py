@@ -30,6 +30,7 @@ VERBS = {
         "evaluate",
         "search",
         "unblind",
+        "followup",
         "report",
         "export",
         "publish",

@@ -18,9 +18,10 @@ def unblind(
     observed = look(run, workers=workers, on_stage=lambda stage: typer.echo(stage, err=True))
     for region in observed["regions"]:
         p, tests = region["p"], len(region["local"])
-        told = " (extrapolated)" if p["extrapolated"] else f" [{p['low']:.2g}, {p['high']:.2g}]"
+        told = f" [{p['low']:.2g}, {p['high']:.2g}]" + " extrapolated" * p["extrapolated"]
+        beside = "" if region["expected"] is None else f" ({region['expected']:.1f} expected)"
         typer.echo(
-            f"{region['region']}: {region['events']} events, p = {p['value']:.3g}{told}, Z = {p['z']:.2f}; most in "
+            f"{region['region']}: {region['events']} events{beside}, p = {p['value']:.2g}{told}, Z = {p['z']:.2f}; most in "
             f"{region['best']}, of {tests} tests worth {region['trials']:.1f} independent ones"
         )
     verdict = "below" if observed["discovery"] else "not below"

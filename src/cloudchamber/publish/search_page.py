@@ -38,6 +38,7 @@ class _Search:
     closure: Mapping[str, Any] | None
     frontiers: Sequence[Mapping[str, Any]]
     nulls: Sequence[NDArray[np.float64]]  # (T,) the joint statistic of each region
+    spectra: Sequence[Mapping[str, Any]]  # of the mass around each region; none without sidebands
     observed: Mapping[str, Any] | None
     ledger: Ledger
 
@@ -55,6 +56,7 @@ class _Search:
             read_json(path / "closure.json") if (path / "closure.json").is_file() else None,
             frontiers,
             [np.load(path / f"null-{i}.npz", allow_pickle=False)["joint"] for i in range(len(frontiers))],
+            [read_json(f) for i in range(len(frontiers)) if (f := path / f"spectrum-{i}.json").is_file()],
             read_json(path / "observed.json") if (path / "observed.json").is_file() else None,
             Ledger(Path(run.info["ledger"])),
         )
@@ -89,7 +91,7 @@ def write_search_page(run: Path, out: Path, *, title: str = "", story: str = "",
     """
     found = _Search.of(run)
     searched = [_null(found), _frontier(found)] if found.frontiers else []  # not where closure failed
-    sections = [*_result(found, data), *searched[:1], *_closure(found), *searched[1:], _ledger(found)]
+    sections = [*_result(found, data), *_background(found), *searched[:1], *_closure(found), *searched[1:], _ledger(found)]
     owed = [*found.info["citations"], *(data.schema.citation if data is not None else ())]
     return write_sections(
         out,
@@ -119,8 +121,9 @@ def _facts(found: _Search) -> list[Fact]:
     if found.observed is None:
         facts.append(Fact("Blind", "nothing of the signal region was looked at"))
     else:
-        how = ", beyond the reach of the toys: extrapolated" if found.observed["extrapolated"] else ", measured by toys"
-        facts.append(Fact(f"p = {found.observed['p']:.2g}", f"global, of all tests and regions{how}"))
+        how = "beyond the reach of the toys: extrapolated" if found.observed["extrapolated"] else "measured by toys"
+        between = f"between {found.observed['low']:.2g} and {found.observed['high']:.2g}"
+        facts.append(Fact(f"p = {found.observed['p']:.2g}", f"global, of all tests and regions, {between} (68 %), {how}"))
         if before := found.observed["looks_before"]:
             facts.append(Fact(f"{before}", "other looks at the same table before: the p-value does not know of them"))
         facts.append(Fact(f"Z = {found.observed['z']:.2f}", f"one-sided; alpha is {found.plan.alpha:.3g}"))
@@ -141,11 +144,14 @@ def _result(found: _Search, data: Cloud | None) -> list[Section]:
         return []
     regions = found.observed["regions"]
     rows = [
-        (r["region"], f"{r['events']:,}", _p(r["p"]), f"{r['p']['z']:.2f}", r["best"], f"{r['trials']:.1f}") for r in regions
+        (r["region"], f"{r['events']:,}", _expected(r), _p(r["p"]), f"{r['p']['z']:.2f}", r["best"], f"{r['trials']:.1f}")
+        for r in regions
     ]
-    columns = ("Region", "Events", "p", "Z", "Deviates most", "Trials")
+    columns = ("Region", "Events", "Expected", "p", "Z", "Deviates most", "Trials")
     caption = (
-        "p: of the whole search in a region, its methods and settings accounted for. Trials: independent tests it is worth."
+        "p: of the whole search in a region, its methods and settings accounted for, and the interval (68 %) that its toys or "
+        "the fit of their tail leave. Expected: without a signal; the tests compare what events look like, not their number. "
+        "Trials: independent tests it is worth."
     )
     many = f" The global p-value is that of the best region times {len(regions)}." if len(regions) > 1 else ""
     local = Table(
@@ -185,6 +191,28 @@ def _displays(like_signal: Sequence[Mapping[str, Any]], data: Cloud | None) -> t
     figure = event_displays(data[np.array(rows)], per_class=min(len(rows), 3))
     caption = "Events that look most like what was found, of those given. Marker area is proportional to transverse momentum."
     return (Figure(figure.name, caption, figure.svg, figure.data),)
+
+
+def _background(found: _Search) -> list[Section]:
+    """The spectrum of the mass and the curve through its sidebands; the regions are empty while blind."""
+    if not found.spectra:
+        return []
+    with canvas(8, 3.4 * len(found.spectra), len(found.spectra), 1) as (drawing, axes):
+        for axis, s in zip(axes[:, 0], found.spectra, strict=True):
+            low, high, template = (np.array(s[name]) for name in ("low", "high", "template"))
+            seen = np.array([np.nan if n is None else n for n in s["events"]])
+            middle, width = (low + high) / 2, high - low
+            axis.axvspan(*s["signal"], color=GREY, alpha=0.15, label="region of the signal")
+            axis.errorbar(
+                middle, seen / width, np.sqrt(seen) / width, fmt="o", markersize=3, color=style(0)["color"], label="events"
+            )
+            axis.plot(middle, template / width, label="template, from the sidebands", **style(1))
+            axis.set_yscale("log")
+            axis.set(xlabel=f"{found.plan.regions.mass} [GeV]", ylabel="events / GeV")
+            axis.legend(loc="upper right")
+        caption = "The mass spectrum and what the template expects of it; errors are those of counts."
+        data = {f["region"]: dict(s) for f, s in zip(found.frontiers, found.spectra, strict=True)}
+        return [Section("Background", figures=(finish(drawing, "spectrum", caption, data),))]
 
 
 def _null(found: _Search) -> Section:
@@ -272,9 +300,12 @@ def _ledger(found: _Search) -> Section:
 
 
 def _p(p: Mapping[str, Any]) -> str:
-    if p["extrapolated"]:
-        return f"{p['value']:.2g} (extrapolated)"
-    return f"{p['value']:.3g} [{p['low']:.2g}, {p['high']:.2g}]"
+    beyond = " extrapolated" if p["extrapolated"] else ""
+    return f"{p['value']:.2g} [{p['low']:.2g}, {p['high']:.2g}]{beyond}"
+
+
+def _expected(region: Mapping[str, Any]) -> str:
+    return "not known" if region["expected"] is None else f"{region['expected']:,.1f} ± {region['expected_error']:.1f}"
 
 
 def _power(values: Sequence[float] | None, i: int, error: Sequence[float]) -> str:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudchamber.errors import BadInput
-from cloudchamber.search import template
-from cloudchamber.search.calibrate import calibrate, null_statistics
 from cloudchamber.search.features import feature_map, principal_axes
 from cloudchamber.search.knob import Knob
 from cloudchamber.search.methods.base import Counts, differences, worth
 from cloudchamber.search.sample import FloatArray, Sample
 from cloudchamber.search.suite import Suite
 from cloudchamber.search.template import Abcd, Estimate, Sidebands, Window
+from cloudchamber.search.trial import Trial, measure
 from cloudchamber.stats.pvalues import PValue
 
 _AXES = 20  # leading directions in which what is left unexplained is measured
@@ -72,22 +71,25 @@ def closure(
 
     Raises BadInput if the toys are too few for alpha to be reached in any window.
     """
-    if toys / 2 * alpha < len(regions):
-        raise BadInput(f"{toys} toys in each of {len(regions)} windows cannot reach p = {alpha:g}: give more, or fewer windows")
+    require_reach(toys, alpha, len(regions))
     phi_ND = feature_map(pool, seed)(pool.features_NF).astype(np.float64)
     z_NA = (phi_ND - phi_ND.mean(0)) @ principal_axes(phi_ND, np.ones(len(pool)))[0][:, ::-1][:, :_AXES]
     tests, inflations = [], []
     for number, (name, ensemble) in enumerate(regions):
-        data_N = ensemble[0].inside_N.astype(np.float32)
-        made = template.toys(pool, ensemble, float(data_N.sum()), seed + number)
-        calibration = calibrate(knob, null_statistics(suite, made, toys, workers=workers), suite.names)
-        verdict = calibration.judge(suite.statistics(data_N[None], made.reference_N[None])[0])
-        unexplained = _unexplained(z_NA, data_N[None], made)
-        n, m = float(data_N.sum()), made.worth
-        inflations.append(m * (unexplained / float(worth(data_N[None], made.reference_N[None])[0]) - 1 / n))
-        expected = float(ensemble[0].expected(np.ones((1, len(pool))))[0])
-        tests.append(ClosureTest(name, int(n), expected, verdict.global_p, verdict.best, unexplained))
+        trial = Trial.of_template(pool, ensemble, seed + number)
+        verdict = trial.look(suite, measure(suite, knob, (trial.toys,), toys, workers=workers)).verdict
+        unexplained, data_1N, reference_1N = _unexplained(z_NA, trial), trial.data_N[None], trial.reference_N[None]
+        n, m = float(data_1N.sum()), float(reference_1N.sum(dtype=np.float64))
+        inflations.append(m * (unexplained / float(worth(data_1N, reference_1N)[0]) - 1 / n))
+        assert trial.expected is not None
+        tests.append(ClosureTest(name, int(n), trial.expected, verdict.global_p, verdict.best, unexplained))
     return Closure(tuple(tests), alpha, max(1.0, float(np.mean(inflations))))
+
+
+def require_reach(toys: int, alpha: float, windows: int) -> None:
+    """Raise BadInput if so many toys cannot reach alpha in any of so many windows."""
+    if toys / 2 * alpha < windows:
+        raise BadInput(f"{toys} toys in each of {windows} windows cannot reach p = {alpha:g}: give more, or fewer windows")
 
 
 def signal_free(mass_N: FloatArray, limits: Window, signal: Sequence[Window], number: int, guard: float) -> list[Window]:
@@ -136,12 +138,12 @@ def of_abcd(selection_2N: FloatArray, thresholds: tuple[float, float]) -> list[t
     return regions
 
 
-def _unexplained(z_NA: FloatArray, data_1N: Counts, made: template.TemplateToys) -> float:
+def _unexplained(z_NA: FloatArray, trial: Trial) -> float:
     """Mean over the axes of the squared difference of data and template, over its variance in toys."""
 
     def difference(data_TN: Counts, reference_TN: Counts) -> FloatArray:
         return differences(z_NA.astype(np.float32), data_TN, reference_TN)[0]
 
-    toys_TA = difference(*made.chunk(1 << 20))
-    found_A = difference(data_1N, made.reference_N[None])[0]
+    toys_TA = difference(*trial.toys.chunk(1 << 20))
+    found_A = difference(trial.data_N[None], trial.reference_N[None])[0]
     return float((found_A**2 / (toys_TA**2).mean(0)).mean())

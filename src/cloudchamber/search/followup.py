@@ -4,20 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from cloudchamber.errors import BadInput
 from cloudchamber.events import Cloud
 from cloudchamber.search.sample import FloatArray
 
 _CELLS = 1 << 21  # of the grid of thresholds
-_FRACTIONS = np.geomspace(1e-4, 0.3, 60)  # of the events that are signal, in `characterise`
-_TYPICAL = 0.05  # of injected runs, whose encoders agree less than this quantile
+_CHANCE = 0.05  # encoders whose common events chance gives more often than this disagree
 LEVELS = ("nothing", "note", "candidate", "alert")  # what a candidate is called
 
 
@@ -149,6 +150,64 @@ class Stored:
         return [np.unique([*np.quantile(self.injected_RS[:, s], levels), *always]) for s in range(len(self.stages))]
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """What several looks at one region say together.
+
+    p_first: of the first. p_same: the largest on its events, other encoders, methods or seeds among them. p_other: the largest
+    on other events; p_all: of both; None without a look at other events. common: of the `shown` events that are most like a
+    signal, those that looks at the same events share (mean over pairs; None with one look); chance: how many it would give.
+    """
+
+    region: str
+    p_first: float
+    p_same: float
+    p_other: float | None
+    p_all: float | None
+    common: float | None
+    chance: float | None
+    shown: int
+    level: str
+
+
+def candidates(looks: Sequence[Mapping[str, Any]], ids: Sequence[NDArray[np.uint64]], alpha: float) -> list[Candidate]:
+    """Each region of several looks, the first of which raised it. looks: what `unblind` wrote. ids: the events of each table.
+
+    Tables of the same events are the same half however they describe them; those without a common event are another. Raises
+    BadInput for tables that overlap in part, and for looks at other regions.
+    """
+    same = [_same_events(ids[0], other) for other in ids]
+    others = [i for i, s in zip(ids, same, strict=True) if not s]
+    if any(not _same_events(others[0], i) for i in others):
+        raise BadInput("the looks are at three or more samples of events; two halves can be combined")
+    names = [[r["region"] for r in look["regions"]] for look in looks]
+    if any(n != names[0] for n in names):
+        raise BadInput(f"the looks are at different regions: {names}")
+    found = []
+    for i, region in enumerate(names[0]):
+        at = [look["regions"][i] for look in looks]
+        mine, other = ([r for r, s in zip(at, same, strict=True) if s is half] for half in (True, False))
+        p_first, p_same = float(at[0]["p"]["value"]), max(float(r["p"]["value"]) for r in mine)
+        p_other = max((float(r["p"]["value"]) for r in other), default=None)
+        p_all = None if p_other is None else float(combined_p(p_same, p_other))
+        chosen = [{e["event_id"] for e in r["like_signal"]} for r in mine]
+        pairs = [len(a & b) for n, a in enumerate(chosen) for b in chosen[:n]]
+        shown, events = min(map(len, chosen)), int(at[0]["events"])
+        disagree = bool(pairs) and bool(stats.hypergeom.sf(min(pairs) - 1, events, shown, shown) > _CHANCE)
+        passed_S = np.array([p <= alpha for p in (p_first, p_same if len(mine) > 1 else None, p_all) if p is not None])
+        common, chance = (float(np.mean(pairs)), shown**2 / events) if pairs else (None, None)
+        told = level(np.append(passed_S, [False] * (3 - len(passed_S))), disagree)
+        found.append(Candidate(region, p_first, p_same, p_other, p_all, common, chance, shown, told))
+    return found
+
+
+def _same_events(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> bool:
+    common = len(np.intersect1d(a, b))
+    if 0 < common < max(len(a), len(b)):
+        raise BadInput(f"two tables have {common} of {len(a)} and {len(b)} events in common: neither the same nor independent")
+    return common > 0
+
+
 def combined_p(first: ArrayLike, second: ArrayLike) -> FloatArray:
     """The p-value of two independent ones, by their product (R. A. Fisher's method).
 
@@ -164,59 +223,10 @@ def conservative_p(p_RE: FloatArray) -> FloatArray:
     return np.asarray(p_RE.max(axis=1))
 
 
-def overlap(scores_EN: FloatArray, share: float = 0.01) -> float:
-    """How far encoders choose the same events: of the `share` most signal-like of each, the part that two have in common.
-
-    Mean over pairs; `share` is what chance gives. Models alike in all but size can choose different events (2603.23593).
-    """
-    E, N = scores_EN.shape
-    if E < 2 or not 0 < share < 1:
-        raise BadInput(f"an overlap needs two encoders and a share between 0 and 1, got {E} and {share}")
-    top = max(1, round(share * N))
-    chosen_EN = np.zeros((E, N))
-    np.put_along_axis(chosen_EN, np.argsort(-scores_EN, axis=1, kind="stable")[:, :top], 1.0, axis=1)
-    common_EE = chosen_EN @ chosen_EN.T / top
-    return float(common_EE[~np.eye(E, dtype=bool)].mean())
-
-
-def level(passed_S: NDArray[np.bool_], agreement: float, injected_agreement_R: FloatArray) -> str:
-    """What to call a candidate: one of LEVELS by how many stages it passed, one lower if its encoders disagree.
-
-    agreement: its `overlap`; they disagree if it is rare even among injected signals that passed.
-    """
+def level(passed_S: NDArray[np.bool_], disagree: bool) -> str:
+    """What to call a candidate: one of LEVELS by how many stages it passed, one lower if its encoders disagree."""
     rank = int(np.ceil(passed_S.sum() / len(passed_S) * (len(LEVELS) - 1)))
-    disagree = agreement < np.quantile(injected_agreement_R, _TYPICAL)
     return LEVELS[max(0, rank - int(disagree))]
-
-
-@dataclass(frozen=True)
-class Character:
-    """What a signal is like. posterior_K: over the bank. fraction: expected share of signal. signal_N: probability of
-    each event to be signal.
-    """
-
-    posterior_K: FloatArray
-    fraction: float
-    signal_N: FloatArray
-
-
-def characterise(log_ratio_NK: FloatArray, prior_K: FloatArray, fractions: FloatArray = _FRACTIONS) -> Character:
-    """The posterior over the bank and the signal's share, for data that are a mixture of the background and one signal.
-
-    log_ratio_NK: log of each signal's density over the background's. fractions: equally likely before.
-    """
-    log_posterior_KF = np.empty((len(prior_K), len(fractions)))
-    odds = [np.log(f) - np.log1p(-f) for f in fractions]
-    for i, (f, odd) in enumerate(zip(fractions, odds, strict=True)):
-        log_posterior_KF[:, i] = len(log_ratio_NK) * np.log1p(-f) + np.logaddexp(0, log_ratio_NK + odd).sum(axis=0)
-    with np.errstate(divide="ignore"):
-        log_posterior_KF += np.log(prior_K)[:, None]
-    posterior_KF = np.exp(log_posterior_KF - log_posterior_KF.max())
-    posterior_KF /= posterior_KF.sum()
-    signal_N = sum(
-        (1 / (1 + np.exp(-np.clip(log_ratio_NK + odd, -500, 500)))) @ posterior_KF[:, i] for i, odd in enumerate(odds)
-    )
-    return Character(posterior_KF.sum(axis=1), float(posterior_KF.sum(axis=0) @ fractions), np.asarray(signal_N))
 
 
 def particle_importance(score: Callable[[Cloud], ArrayLike], event: Cloud) -> FloatArray:

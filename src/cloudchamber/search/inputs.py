@@ -68,8 +68,9 @@ def read(plan: Plan, root: Path, table: Path) -> Inputs:
         parts = [Sample.read(paths[f"bank {n}"], plan.features) for n in names]
         prior_S = np.array([plan.alternatives.priors.get(n, 1.0) for n in names])
         signal_N = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-        bank = Bank(concatenate(parts), signal_N, names, prior_S / prior_S.sum())
-    reference = None if plan.reference is None else Sample.read(paths["reference"], plan.features)
+        theta_SP = np.array([plan.alternatives.parameters[n] for n in names]) if plan.alternatives.parameters else None
+        bank = Bank(concatenate(parts), signal_N, names, prior_S / prior_S.sum(), theta_SP)
+    reference = None if plan.reference is None else Sample.read(paths["reference"], plan.features, regions.mass)
     if np.ptp(np.concatenate([s.weights_N for s in (data, reference) if s is not None])) > 0:
         raise BadInput("events of data and reference must have equal weights: they are counted, and may change places")
     return Inputs(plan, data, inside_N, selection_2N, reference, bank, paths)

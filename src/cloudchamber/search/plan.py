@@ -19,7 +19,8 @@ class Regions(Document):
     """Where a signal is looked for: everything else is for the background.
 
     mass: column in which a signal would peak [GeV]. range: [low, high] of it that is used at all. signal: one or more
-    windows inside the range; each is tested against what lies outside of it. guard: left out on either side of a window,
+    windows inside the range; each is tested against what lies outside of it, or against the events of a reference in the same
+    window, all windows as one test. guard: left out on either side of a window,
     since a signal leaks there. Or, for "abcd": columns `pass_a` and `pass_b` with thresholds; the region passes both.
     """
 
@@ -48,15 +49,19 @@ class Alternatives(Document):
     """What a signal could be.
 
     bank: name of a simulated signal -> Parquet file of its events. priors: how likely each is thought to be; alike without.
+    parameters: such as masses, of each signal, for methods that search between the signals.
     """
 
     bank: dict[str, str] = Field(default_factory=dict)
     priors: dict[str, float] = Field(default_factory=dict)
+    parameters: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _priors_are_of_the_bank(self) -> Self:
+    def _names_are_of_the_bank(self) -> Self:
         if self.priors and (set(self.priors) != set(self.bank) or min(self.priors.values()) <= 0):
             raise ValueError(f"priors must be positive, one for each of {', '.join(sorted(self.bank)) or 'no signal'}")
+        if self.parameters and (set(self.parameters) != set(self.bank) or len(set(map(len, self.parameters.values()))) > 1):
+            raise ValueError(f"parameters must be as many for each of {', '.join(sorted(self.bank)) or 'no signal'}")
         return self
 
 
@@ -96,7 +101,8 @@ class Plan(Document):
 
     features: columns of the tables. background: "sidebands" or "abcd", from the data; "sample", the events of the Parquet file
     `reference`, like those of the data without a signal. Files are relative to the plan. methods: names of search methods.
-    generality: 0 the bank alone, 1 anything; several are scanned, and calibrated together. alpha: the error that the search
+    generality: 0 the bank alone, 1 anything; several are scanned, and calibrated together. level: what it shares out, alpha
+    ("test") or the prior of one likelihood ratio ("score", without methods that are none). alpha: the error that the search
     claims of its campaign.
     """
 
@@ -108,6 +114,7 @@ class Plan(Document):
     alternatives: Alternatives = Alternatives()
     methods: tuple[str, ...] = Field(("weak", "kernel"), min_length=1)
     generality: tuple[float, ...] = Field((0.5,), min_length=1)
+    level: Literal["test", "score"] = "test"
     systematics: Systematics = Systematics()
     budget: Budget = Budget()
     alpha: float = Field(1.35e-3, gt=0, lt=0.5)

@@ -8,6 +8,7 @@ permutation test with it is exact. What little signal the pool holds changes the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,9 @@ from cloudchamber.search.methods.base import STRENGTH, Counts, differences
 from cloudchamber.search.sample import Bank, FloatArray, Sample
 
 _WIDTHS, _RANDOM = (0.6, 1.5), 50
-_PRIORS = (0.5, 2.0, 8.0)  # standard deviations of a weight
+_PRECISIONS = (8.0**-2, 1e6)  # of the weights' prior: the least and the largest
 _FREE = 1e-6  # precision of the constant's prior
-_STEPS, _CONVERGED, _LONGEST = 15, 1e-3, 5.0  # of Newton's method; the last bounds a step
+_STEPS, _CONVERGED, _LONGEST = 15, 1e-2, 5.0  # of Newton's method; the last bounds a step
 _CLIP = 30.0  # of log ratios, against overflow
 _TRAINING = 4000  # events of the pool that a ratio is learned from, in each of two folds
 
@@ -41,7 +42,7 @@ class Ratios:
 
 
 def learn(pool: Sample, signals: tuple[Sample, ...], seed: int) -> Ratios:
-    """Logistic regressions in linear and random features, with a Gaussian prior on their weights."""
+    """Logistic regressions in linear and random features, with a Gaussian prior on the weights of each kind."""
     phi = feature_map(pool, seed, widths=_WIDTHS, random=_RANDOM)
     phi_ND = with_constant(phi(pool.features_NF))
     rng = np.random.default_rng((seed, 1))
@@ -50,10 +51,11 @@ def learn(pool: Sample, signals: tuple[Sample, ...], seed: int) -> Ratios:
     weights_2SD = np.empty((2, len(signals), phi_ND.shape[1]))
     log_SN = np.empty((len(signals), len(pool)))
     signal_phi = [with_constant(phi(s.features_NF)) for s in signals]
+    blocks = [slice(b.start + 1, b.stop + 1) for b in phi.blocks.values()]
     for fold, own in enumerate(folds):
         rows = own if len(own) <= _TRAINING else rng.choice(own, _TRAINING, replace=False)
         for s, sample in enumerate(signals):
-            weights_2SD[fold, s] = logistic(signal_phi[s], sample.weights_N, phi_ND[rows], pool.weights_N[rows])
+            weights_2SD[fold, s] = logistic(signal_phi[s], sample.weights_N, phi_ND[rows], pool.weights_N[rows], blocks)
         other = folds[1 - fold]
         log_SN[:, other] = weights_2SD[fold] @ phi_ND[other].T
     return Ratios(phi, weights_2SD, log_SN)
@@ -73,23 +75,36 @@ def with_constant(phi_ND: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def logistic(
-    signal_MD: NDArray[np.float32], signal_M: FloatArray, pool_ND: NDArray[np.float32], pool_N: FloatArray
+    signal_MD: NDArray[np.float32],
+    signal_M: FloatArray,
+    pool_ND: NDArray[np.float32],
+    pool_N: FloatArray,
+    blocks: Sequence[slice],
 ) -> FloatArray:
     """(D,) weights of the log density ratio of two weighted samples: the first column is a constant, without a prior.
 
-    The width of the weights' Gaussian prior is the one of largest evidence (Laplace; MacKay, Neural Comput. 4 (1992) 720).
+    blocks: columns whose weights share a Gaussian prior. Its precision is re-estimated at every step of Newton's method from
+    the weights and how well they are determined, which ends at the largest evidence (MacKay, Neural Comput. 4 (1992) 720).
     """
     x_XD = np.concatenate([signal_MD, pool_ND]).astype(np.float64)
     y_X = np.repeat([1.0, 0.0], [len(signal_MD), len(pool_ND)])
     share_X = np.concatenate([signal_M * len(signal_M) / signal_M.sum(), pool_N * len(pool_N) / pool_N.sum()])
-    weight_D, best_D, most = np.zeros(x_XD.shape[1]), np.zeros(x_XD.shape[1]), -np.inf
-    for width in _PRIORS:
-        weight_D, evidence = _newton(x_XD, y_X, share_X, weight_D, width**-2)
-        if evidence < most:
+    weight_D, prior_D = np.zeros(x_XD.shape[1]), np.ones(x_XD.shape[1])
+    prior_D[0] = _FREE
+    for _ in range(_STEPS):
+        p_X = expit(x_XD @ weight_D)
+        gradient_D = x_XD.T @ (share_X * (y_X - p_X)) - prior_D * weight_D
+        covariance_DD = np.linalg.inv((x_XD * (share_X * p_X * (1 - p_X))[:, None]).T @ x_XD + np.diag(prior_D))
+        step_D = covariance_DD @ gradient_D
+        step_D *= min(1.0, _LONGEST / (np.abs(step_D).max() + 1e-300))
+        weight_D = weight_D + step_D
+        if np.abs(step_D).max() < _CONVERGED:
             break
-        best_D, most = weight_D, evidence
-    best_D[0] += np.log(len(pool_N) / len(signal_M))  # from odds to densities
-    return best_D
+        for b in blocks:
+            determined = b.stop - b.start - prior_D[b.start] * np.trace(covariance_DD[b, b])
+            prior_D[b] = np.clip(determined / max(float((weight_D[b] ** 2).sum()), 1e-300), *_PRECISIONS)
+    weight_D[0] += np.log(len(pool_N) / len(signal_M))  # from odds to densities
+    return weight_D
 
 
 @dataclass(frozen=True)
@@ -129,26 +144,6 @@ def significances(score_SN: NDArray[np.float32], weight_N: FloatArray, data_TN: 
 def parts(bank: Bank) -> tuple[Sample, ...]:
     """The signals of a bank, one sample each."""
     return tuple(bank.of(s) for s in range(len(bank.names)))
-
-
-def _newton(
-    x_XD: FloatArray, y_X: FloatArray, share_X: FloatArray, weight_D: FloatArray, precision: float
-) -> tuple[FloatArray, float]:
-    """The weights of largest posterior probability, from a start, and the logarithm of the evidence, up to a constant."""
-    prior_D = np.full(len(weight_D), precision)
-    prior_D[0] = _FREE
-    for _ in range(_STEPS):
-        p_X = expit(x_XD @ weight_D)
-        gradient_D = x_XD.T @ (share_X * (y_X - p_X)) - prior_D * weight_D
-        curvature_DD = (x_XD * (share_X * p_X * (1 - p_X))[:, None]).T @ x_XD + np.diag(prior_D)
-        step_D = np.linalg.solve(curvature_DD, gradient_D)
-        step_D *= min(1.0, _LONGEST / (np.abs(step_D).max() + 1e-300))
-        weight_D = weight_D + step_D
-        if np.abs(step_D).max() < _CONVERGED:
-            break
-    likelihood = share_X @ (y_X * (x_XD @ weight_D) - np.logaddexp(0, x_XD @ weight_D))
-    occam = 0.5 * (np.log(prior_D).sum() - np.linalg.slogdet(curvature_DD)[1])
-    return weight_D, float(likelihood - 0.5 * prior_D @ weight_D**2 + occam)
 
 
 def _fraction(ratio_N: FloatArray, weight_N: FloatArray, worth: float) -> float:

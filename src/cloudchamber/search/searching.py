@@ -4,11 +4,11 @@ Until then nothing is computed from events in the signal region: background, clo
 outside of it, or from the reference sample.
 """
 
-# T toy, N event of the pool, K sub-test
+# N event of the pool, K sub-test
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber import registry
-from cloudchamber.errors import BadRun, Blinded
+from cloudchamber.errors import BadInput, BadRun, Blinded
 from cloudchamber.run import Run, atomic, file_hash, read_json, write_json
 from cloudchamber.search import closure as closures
-from cloudchamber.search import template
-from cloudchamber.search.calibrate import Calibration, Permutations, Toys, Verdict, null_statistics
+from cloudchamber.search.calibrate import Calibration, Permutations, Toys, null_statistics
+from cloudchamber.search.followup import Candidate, candidates
 from cloudchamber.search.frontier import Tilted, known_tilts, unseen_tilts
 from cloudchamber.search.inputs import Inputs, read
-from cloudchamber.search.knob import knob
+from cloudchamber.search.knob import Knob, knob
 from cloudchamber.search.ledger import NAME, Head, Ledger
 from cloudchamber.search.methods.bank import Mixture
-from cloudchamber.search.methods.base import Counts
-from cloudchamber.search.nulls import Nulls, measure
 from cloudchamber.search.plan import Plan, load, require_unchanged
 from cloudchamber.search.sample import Sample, concatenate
 from cloudchamber.search.suite import Suite, suite
-from cloudchamber.search.template import Abcd, Estimate, Sidebands
+from cloudchamber.search.template import Abcd, Estimate, Sidebands, TemplateToys
+from cloudchamber.search.trial import Look, Nulls, Trial, measure
 from cloudchamber.stats.pvalues import PValue, significance
 
 KIND = "search"
@@ -55,8 +54,9 @@ def search(
     """Freeze the plan in the ledger, then do everything that needs no look at the signal region.
 
     ledger: a JSONL file, `ledger.jsonl` beside the run without. campaign: the error of all searches in a new ledger; each may
-    claim a share of it. A killed run goes on where it was. Raises BadPlan if its plan was changed since, BadRun if its files
-    were or the folder is of another run, BadInput if too little alpha is left.
+    claim a share of it. A killed run goes on where it was. A plan that cannot be carried out is refused before it is in the
+    ledger. Raises BadPlan if its plan was changed since, BadRun if its files were or the folder is of another run, BadInput if
+    too little alpha is left.
     """
     plan = load(plan_path)
     inputs = read(plan, plan_path.parent, table)
@@ -65,7 +65,11 @@ def search(
         run = Run.open(out)
         require_unchanged(plan, str(run.info.get("plan_sha256")), str(plan_path))
         _require_frozen(run, inputs)
+        if str(book.path) != run.info["ledger"]:
+            raise BadRun(f"{out}: was begun with the ledger {run.info['ledger']}, not with {book.path}")
+        blind, closing = _checked(inputs, on_stage)
     else:
+        blind, closing = _checked(inputs, on_stage)
         if campaign is not None:
             book.append("campaign", alpha=campaign)
         paths = {name: str(path.absolute()) for name, path in inputs.paths.items()}
@@ -77,27 +81,27 @@ def search(
             temporary.write_text(plan.to_yaml())
     if book.find("plan", inputs.frozen) is None:
         book.append("plan", sha256=inputs.frozen, plan=plan.sha256, name=plan.name, alpha=plan.alpha, files=inputs.hashes)
-    closing = None if plan.background == "sample" else _closing(run, book, inputs, workers, on_stage)
-    closed, inflation = (True, 1.0) if closing is None else (bool(closing["closed"]), float(closing["inflation"]))
+    closed = _closure(run, book, blind, closing, workers, on_stage)
     frontiers: list[dict[str, Any]] = []
-    for number, region in enumerate(_regions(plan) if closed else ()):  # a search that stays blind needs no more
+    for number, region in enumerate(_regions(plan) if closed["closed"] else ()):  # a search that stays blind needs no more
         on_stage(f"null and frontier of {region}")
-        test = _test(inputs, number, inflation, blind=True)
-        nulls = _nulls(test, inputs, out / "toys" / f"{number}-blind", workers)
+        trial = blind.trial(number, float(closed["inflation"]))
+        nulls = _nulls(blind, trial, out / "toys" / f"{number}-blind", workers)
         own = nulls.calibrations[0]
         _write_null(out / f"null-{number}.npz", own)
-        least = 1 / (len(own.joint_T) + 1)
-        frontiers.append({"region": region, "trials": own.trials, "least_p": least, **_frontier(test, inputs, nulls, workers)})
+        _write_spectrum(out / f"spectrum-{number}.json", blind, number)
+        told = {"trials": own.trials, "least_p": 1 / (len(own.joint_T) + 1), "expected": trial.expected}
+        frontiers.append({"region": region, **told, **_frontier(blind, trial, nulls, workers)})
     write_json(out / "frontier.json", frontiers)
     head = book.head
     run.finish(
         {
             "name": plan.name,
             "blind": True,
-            "closed": closed,
+            "closed": bool(closed["closed"]),
             "least_p": max((f["least_p"] for f in frontiers), default=None),
-            "closure_p": None if closing is None else closing["p"],
-            "inflation": inflation,
+            "closure_p": closed["p"],
+            "inflation": float(closed["inflation"]),
             "alpha": plan.alpha,
             "ledger": {"lines": head.lines, "sha256": head.sha256},
         }
@@ -123,53 +127,92 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
     results = []
     for number, region in enumerate(_regions(plan)):
         on_stage(f"looking at {region}")
-        test = _test(inputs, number, inflation, blind=False)
-        nulls = _nulls(test, inputs, path / "toys" / str(number), workers)
-        statistics_K = test.suite.statistics(test.data_N[None], test.reference_N[None])[0]
-        verdict, calibration = nulls.judge(statistics_K)
-        _write_null(path / f"null-{number}.npz", calibration)
-        joint = float(calibration.joint(statistics_K[None])[0])
-        results.append({"region": region, "statistic": joint, **_told_of(verdict, test, plan)})
+        test = _test(inputs, number)
+        trial = test.trial(number, inflation)
+        look = trial.look(test.suite, _nulls(test, trial, path / "toys" / str(number), workers))
+        _write_null(path / f"null-{number}.npz", look.calibration)
+        _write_spectrum(path / f"spectrum-{number}.json", test, number)
+        results.append({"region": region, **_told_of(look, test, trial)})
         book.append("test", sha256=inputs.frozen, region=region, p=results[-1]["p"]["value"])
     least = min((r["p"] for r in results), key=lambda p: float(p["value"]))
-    p = min(1.0, len(results) * float(least["value"]))  # Bonferroni: regions share their sidebands
+    p, low, high = (min(1.0, len(results) * float(least[n])) for n in ("value", "low", "high"))  # Bonferroni: shared sidebands
     whole = {"p": p, "z": significance(p), "extrapolated": bool(least["extrapolated"]), "discovery": p <= plan.alpha}
-    observed = {"regions": results, "alpha": plan.alpha, "looks_before": _looks_before(book, inputs), **whole}
+    looks = _looks_before(book, inputs)
+    observed = {"regions": results, "alpha": plan.alpha, "looks_before": looks, "low": low, "high": high, **whole}
     write_json(path / "observed.json", observed)
     write_json(path / "summary.json", {**summary, "blind": False, **whole})
     book.append("result", sha256=inputs.frozen, **whole)
     return observed
 
 
+def follow(paths: Sequence[Path]) -> list[Candidate]:
+    """What several looks at the same regions say together, as of `followup.candidates`; noted in the ledger of the first run.
+
+    The first run's alpha judges. Raises BadRun for a run that is no search or was not looked at, or whose table has changed.
+    """
+    looks, ids = [], []
+    for path in paths:
+        run = Run.open(path)
+        if run.info.get("kind") != KIND or not (path / "observed.json").is_file():
+            raise BadRun(f"{path}: is no search after `unblind`")
+        table = Path(run.info["paths"]["table"])
+        known = {str(p["path"]): p["sha256"] for p in run.info["parents"]}
+        if file_hash(table) not in known.values():
+            raise BadRun(f"{table}: is not the table that {path} looked at")
+        event_id_N = Sample.read(table, load(path / "plan.yaml").features).event_id_N
+        if event_id_N is None:
+            raise BadInput(f"{table}: has no column 'event_id', so nobody can tell whether looks are at the same events")
+        looks.append(read_json(path / "observed.json"))
+        ids.append(event_id_N)
+    found = candidates(looks, ids, float(looks[0]["alpha"]))
+    info = Run.open(paths[0]).info
+    told = "; ".join(f"{c.region}: {c.level}, p {c.p_all if c.p_all is not None else c.p_same:.2g}" for c in found)
+    Ledger(Path(info["ledger"])).append("note", sha256=info["frozen_sha256"], text=f"followed up in {len(paths)} looks: {told}")
+    return found
+
+
 @dataclass(frozen=True)
 class _Test:
-    """One signal region: the pool of events that methods see, pseudo-experiments, and the data, all 0 while blind."""
+    """The events that methods see, and the methods on them. looked_at: a signal region; None while blind, without any."""
 
+    inputs: Inputs
+    looked_at: int | None
     pool: Sample
-    data_N: Counts
-    reference_N: Counts
-    toys: Toys
+    rows_N: NDArray[np.bool_]  # of the data
     suite: Suite
+    knob: Knob
+
+    def ensemble(self, number: int) -> tuple[Estimate, ...]:
+        """The templates of a region."""
+        plan, regions = self.inputs.plan, self.inputs.plan.regions
+        if regions.pass_a is not None and regions.pass_b is not None:
+            return (Abcd.of(self.inputs.selection_2N[:, self.rows_N], (regions.pass_a[1], regions.pass_b[1])),)
+        assert self.pool.mass_N is not None
+        assert regions.range is not None
+        m_N, window, all_windows = self.pool.mass_N, regions.signal[number], regions.signal
+        degrees = plan.systematics.ensemble
+        return tuple(Sidebands(m_N, window, regions.range, d, regions.guard, all_windows) for d in degrees)
+
+    def trial(self, number: int, inflation: float) -> Trial:
+        """A region's data, background and toys."""
+        plan, blind = self.inputs.plan, self.looked_at is None
+        if self.inputs.reference is not None:
+            return Trial.of_sample(len(self.inputs.data), len(self.inputs.reference), plan.seed, blind=blind)
+        return Trial.of_template(self.pool, self.ensemble(number), plan.seed + 1000 * number, inflation, blind=blind)
 
 
-def _test(inputs: Inputs, number: int, inflation: float, *, blind: bool) -> _Test:
-    plan, data, made = inputs.plan, inputs.data, None
-    toys: Toys
-    if plan.background == "sample":
-        assert inputs.reference is not None
-        n, m = len(data), len(inputs.reference)
-        pool = inputs.reference if blind else concatenate([data, inputs.reference])
-        toys = Permutations(len(pool), max(1, m * n // (n + m)) if blind else n, plan.seed)
-        data_N = np.zeros(m, np.float32) if blind else (np.arange(n + m) < n).astype(np.float32)
-        reference_N = 1 - data_N
+def _test(inputs: Inputs, looked_at: int | None) -> _Test:
+    plan, data, windows = inputs.plan, inputs.data, None
+    rows_N = ~inputs.inside_N
+    if inputs.reference is not None:
+        pool = inputs.reference if looked_at is None else concatenate([data, inputs.reference])
+        windows = plan.regions.signal or None
     else:
-        rows = ~inputs.inside_N if blind else ~inputs.inside_N | _in_region(inputs, number)
-        pool, ensemble = data.where(rows), _ensemble(inputs, number, rows)
-        data_N = ensemble[0].inside_N.astype(np.float32)
-        events = None if blind else float(data_N.sum())
-        toys = made = template.toys(pool, ensemble, events, plan.seed + 1000 * number, inflation)
-        reference_N = made.reference_N
-    return _Test(pool, data_N, reference_N, toys, suite(pool, inputs.bank, plan.methods, plan.seed))
+        if looked_at is not None:
+            rows_N |= _in_region(inputs, looked_at)
+        pool = data.where(rows_N)
+    methods = suite(pool, inputs.bank, plan.methods, plan.seed, windows)
+    return _Test(inputs, looked_at, pool, rows_N, methods, knob(methods, plan.generality, plan.level))
 
 
 def _in_region(inputs: Inputs, number: int) -> NDArray[np.bool_]:
@@ -179,65 +222,75 @@ def _in_region(inputs: Inputs, number: int) -> NDArray[np.bool_]:
     return np.asarray((inputs.data.mass_N >= low) & (inputs.data.mass_N < high))
 
 
-def _ensemble(inputs: Inputs, number: int, rows: NDArray[np.bool_]) -> tuple[Estimate, ...]:
-    plan, regions = inputs.plan, inputs.plan.regions
+def _checked(inputs: Inputs, on_stage: OnStage) -> tuple[_Test, list[tuple[str, tuple[Estimate, ...]]]]:
+    """The methods, ready while blind, and the windows of closure, none for a reference: whatever a plan can fail at."""
+    on_stage("methods")
+    plan, blind = inputs.plan, _test(inputs, None)
+    if plan.background == "sample":
+        return blind, []
+    for number in range(len(_regions(plan))):
+        blind.ensemble(number)
+    regions, systematics = plan.regions, plan.systematics
     if regions.pass_a is not None and regions.pass_b is not None:
-        return (Abcd.of(inputs.selection_2N[:, rows], (regions.pass_a[1], regions.pass_b[1])),)
-    assert inputs.data.mass_N is not None
-    assert regions.range is not None
-    mass_N, window = inputs.data.mass_N[rows], regions.signal[number]
-    degrees = plan.systematics.ensemble
-    return tuple(Sidebands(mass_N, window, regions.range, d, regions.guard, regions.signal) for d in degrees)
+        closing = closures.of_abcd(inputs.selection_2N[:, blind.rows_N], (regions.pass_a[1], regions.pass_b[1]))
+    else:
+        assert blind.pool.mass_N is not None
+        assert regions.range is not None
+        degrees, number, guard = systematics.ensemble, systematics.closure, regions.guard
+        closing = closures.of_sidebands(blind.pool.mass_N, regions.range, regions.signal, degrees, number, guard)
+    closures.require_reach(plan.budget.closure_toys, systematics.closure_alpha, len(closing))
+    return blind, closing
 
 
-def _closing(run: Run, book: Ledger, inputs: Inputs, workers: int, on_stage: OnStage) -> dict[str, Any]:
-    """What `closure.json` says; a killed search finds its own there."""
-    path = run.path / "closure.json"
+def _closure(
+    run: Run,
+    book: Ledger,
+    blind: _Test,
+    regions: list[tuple[str, tuple[Estimate, ...]]],
+    workers: int,
+    on_stage: OnStage,
+) -> dict[str, Any]:
+    """What `closure.json` says; a killed search finds its own there. A reference has none."""
+    if not regions:
+        return {"closed": True, "p": None, "inflation": 1.0}
+    path, plan, frozen = run.path / "closure.json", blind.inputs.plan, blind.inputs.frozen
     if not path.is_file():
         on_stage("closure where there is no signal")
-        found = _closure(inputs, workers)
+        found = closures.closure(
+            blind.pool,
+            regions,
+            blind.suite,
+            blind.knob,
+            toys=plan.budget.closure_toys,
+            alpha=plan.systematics.closure_alpha,
+            seed=plan.seed + 77,
+            workers=workers,
+        )
         write_json(path, {**asdict(found), "p": found.p, "closed": found.closed})
     closing: dict[str, Any] = read_json(path)
-    if book.find("closure", inputs.frozen) is None:
+    if book.find("closure", frozen) is None:
         told = {name: closing[name] for name in ("p", "closed", "inflation")}
-        book.append("closure", sha256=inputs.frozen, windows=len(closing["tests"]), **told)
+        book.append("closure", sha256=frozen, windows=len(closing["tests"]), **told)
     return closing
 
 
-def _closure(inputs: Inputs, workers: int) -> closures.Closure:
-    plan, regions, rows = inputs.plan, inputs.plan.regions, ~inputs.inside_N
-    pool = inputs.data.where(rows)
-    if regions.pass_a is not None and regions.pass_b is not None:
-        tested = closures.of_abcd(inputs.selection_2N[:, rows], (regions.pass_a[1], regions.pass_b[1]))
-    else:
-        assert pool.mass_N is not None
-        assert regions.range is not None
-        degrees, number, guard = plan.systematics.ensemble, plan.systematics.closure, regions.guard
-        tested = closures.of_sidebands(pool.mass_N, regions.range, regions.signal, degrees, number, guard)
-    methods, budget = suite(pool, inputs.bank, plan.methods, plan.seed), plan.budget.closure_toys
-    setting = knob(methods, plan.generality)
-    alpha = plan.systematics.closure_alpha
-    return closures.closure(pool, tested, methods, setting, toys=budget, alpha=alpha, seed=plan.seed + 77, workers=workers)
+def _nulls(test: _Test, trial: Trial, folder: Path, workers: int) -> Nulls:
+    number, frozen = 2 * test.inputs.plan.budget.toys, test.inputs.frozen  # half for the sub-tests, half for the whole
+    return measure(test.suite, test.knob, trial.truths, number, folder=folder, fingerprint=frozen, workers=workers)
 
 
-def _nulls(test: _Test, inputs: Inputs, folder: Path, workers: int) -> Nulls:
-    number = 2 * inputs.plan.budget.toys  # half for the sub-tests, half for the whole
-    setting = knob(test.suite, inputs.plan.generality)
-    return measure(test.suite, setting, test.toys, number, folder=folder, fingerprint=inputs.frozen, workers=workers)
-
-
-def _frontier(test: _Test, inputs: Inputs, nulls: Nulls, workers: int) -> dict[str, Any]:
+def _frontier(test: _Test, trial: Trial, nulls: Nulls, workers: int) -> dict[str, Any]:
     """Power against signals of the bank, if there is one, and unseen ones, at every setting of the knob."""
-    plan, powers = inputs.plan, {}
+    plan, bank, powers = test.inputs.plan, test.inputs.bank, {}
     tilts = {"unseen": unseen_tilts(test.pool, _UNSEEN, plan.seed)}
-    if inputs.bank is not None:
-        tilts["known"] = known_tilts(test.pool, inputs.bank, plan.seed)
+    if bank is not None:
+        tilts["known"] = known_tilts(test.pool, bank, plan.seed)
     for name, tilt_SN in tilts.items():
-        if isinstance(test.toys, Permutations):
-            toys: Toys = Tilted(tilt_SN, test.toys.data, _STRENGTH, plan.seed)
+        if isinstance(trial.toys, Permutations):
+            toys: Toys = Tilted(tilt_SN, trial.toys.data, _STRENGTH, plan.seed)
         else:
-            assert isinstance(test.toys, template.TemplateToys)
-            toys = test.toys.with_signals(tilt_SN, _STRENGTH)
+            assert isinstance(trial.toys, TemplateToys)
+            toys = trial.toys.with_signals(tilt_SN, _STRENGTH)
         powers[name] = null_statistics(test.suite, toys, plan.budget.injections, workers=workers)
     known_TK = powers.get("known", powers["unseen"])
     found = nulls.frontier(known_TK, powers["unseen"], plan.alpha)
@@ -251,33 +304,36 @@ def _frontier(test: _Test, inputs: Inputs, nulls: Nulls, workers: int) -> dict[s
     }
 
 
-def _told_of(verdict: Verdict, test: _Test, plan: Plan) -> dict[str, Any]:
+def _told_of(look: Look, test: _Test, trial: Trial) -> dict[str, Any]:
     """The verdict on the data, and the events that look most like what was found."""
-    rows = np.flatnonzero(test.data_N)
-    part = next(p for p in test.suite.parts if any(verdict.best.endswith(f"{p.method.name}/{n}") for n in p.prepared.names))
-    score_N = part.prepared.scores(test.pool.features_NF[rows], test.data_N, test.reference_N)
+    verdict = look.verdict
+    rows, score = test.suite.scores(verdict.best, test.pool, trial.data_N, trial.reference_N)
     ids = test.pool.event_id_N
     return {
-        "events": len(rows),
+        "events": int(trial.data_N.sum()),
+        "expected": trial.expected,
+        "expected_error": trial.expected_error,
+        "statistic": look.statistic,
         "p": _told(verdict.global_p),
         "local": {name: _told(p) for name, p in verdict.local.items()},
         "generality": {f"{g:g}": p for g, p in verdict.setting_p.items()},
         "best": verdict.best,
         "trials": verdict.trials,
-        "posterior": _posterior(test, plan),
+        "posterior": _posterior(test, trial),
         "like_signal": [
-            {"event_id": None if ids is None else int(ids[rows[i]]), "score": float(score_N[i])}
-            for i in np.argsort(score_N)[::-1][:_SHOWN]
+            {"event_id": None if ids is None else int(ids[rows[i]]), "score": float(score[i])}
+            for i in np.argsort(score)[::-1][:_SHOWN]
         ],
     }
 
 
-def _posterior(test: _Test, plan: Plan) -> dict[str, float] | None:
-    """The probability of each signal of the bank, given that one of them is there; None without the method `bank`."""
-    mixtures = [part.prepared for part in test.suite.parts if isinstance(part.prepared, Mixture)]
+def _posterior(test: _Test, trial: Trial) -> dict[str, float] | None:
+    """The probability of each signal of the bank, given that one of them is there; None without `bank` on all events."""
+    mixtures = [p.prepared for p in test.suite.parts if isinstance(p.prepared, Mixture) and p.rows is None]
     if not mixtures:
         return None
-    return dict(zip(plan.alternatives.bank, map(float, mixtures[0].posterior(test.data_N, test.reference_N)), strict=True))
+    posterior_S = mixtures[0].posterior(trial.data_N, trial.reference_N)
+    return dict(zip(test.inputs.plan.alternatives.bank, map(float, posterior_S), strict=True))
 
 
 def _told(p: PValue) -> dict[str, Any]:
@@ -288,6 +344,16 @@ def _write_null(path: Path, calibration: Calibration) -> None:
     with atomic(path) as temporary, temporary.open("wb") as stream:
         names = np.array(calibration.names)
         np.savez(stream, joint=calibration.joint_T, components=calibration.component_TK, names=names)
+
+
+def _write_spectrum(path: Path, test: _Test, number: int) -> None:
+    """The spectrum of the mass around a region, if it is one of mass; its own events are null while blind."""
+    if test.inputs.reference is None and isinstance(sidebands := test.ensemble(number)[0], Sidebands):
+        low, high, events, template = sidebands.spectrum()
+        inside = (low >= sidebands.window[0]) & (high <= sidebands.window[1])
+        seen = [None if hidden else n for n, hidden in zip(events.tolist(), inside & (test.looked_at is None), strict=True)]
+        told = {"low": low.tolist(), "high": high.tolist(), "events": seen, "template": template.tolist()}
+        write_json(path, {**told, "signal": list(sidebands.window)})
 
 
 def _regions(plan: Plan) -> tuple[str, ...]:

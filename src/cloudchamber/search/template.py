@@ -115,6 +115,17 @@ class Sidebands:
         """(T,) from a smooth spectrum through the sidebands."""
         return self._spectrum(count_TN * self.outside_N)[0]
 
+    def spectrum(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Low and high ends of bins of mass, the events in them, and the smooth spectrum through the sidebands."""
+        low, high, _ = self._bins
+        start, end = _edges(*self.window)
+        order = np.argsort(np.concatenate([low, start]))
+        low, high = (np.concatenate([a, b])[order] for a, b in ((low, start), (high, end)))
+        events = np.array([((self.mass_N >= a) & (self.mass_N < b)).sum() for a, b in zip(low, high, strict=True)])
+        x_BQ = np.polynomial.legendre.legvander(self._scaled((low + high) / 2), _SPECTRUM)
+        theta_Q = self._rate(np.ones((1, len(self.mass_N))) * self.outside_N)[0]
+        return low, high, events.astype(np.float64), np.exp(x_BQ @ theta_Q) * (high - low)
+
     def _scaled(self, mass: FloatArray) -> FloatArray:
         return np.asarray((2 * mass - sum(self.limits)) / (self.limits[1] - self.limits[0]), dtype=np.float64)
 
@@ -138,8 +149,8 @@ class Sidebands:
         index = np.clip(np.searchsorted(low, self.mass_N, side="right") - 1, 0, None)
         return low, high, np.where(self.outside_N, index, len(low))
 
-    def _spectrum(self, count_TN: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(T,) events and (T, P) mean powers of mass in the window, by a Poisson fit of a polynomial to ln(rate)."""
+    def _rate(self, count_TN: FloatArray) -> FloatArray:
+        """(T, Q) coefficients of ln(rate) as a polynomial of mass, by a Poisson fit to the sidebands."""
         low, high, index_N = self._bins
         seen_TB = np.stack([np.bincount(index_N, weights=c, minlength=len(low) + 1)[:-1] for c in count_TN])
         width_B = high - low
@@ -150,6 +161,11 @@ class Sidebands:
             slope_TQ = (seen_TB - rate_TB) @ x_BQ
             curvature_TQQ = np.einsum("tb,bq,br->tqr", rate_TB, x_BQ, x_BQ) + 1e-9 * np.eye(_SPECTRUM + 1)
             theta_TQ = theta_TQ + np.clip(np.linalg.solve(curvature_TQQ, slope_TQ[:, :, None])[:, :, 0], -2, 2)
+        return np.asarray(theta_TQ, dtype=np.float64)
+
+    def _spectrum(self, count_TN: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(T,) events and (T, P) mean powers of mass in the window."""
+        theta_TQ = self._rate(count_TN)
         start, end = _edges(*self.window)
         fine = (start + end) / 2
         inside_TB = np.exp(theta_TQ @ np.polynomial.legendre.legvander(self._scaled(fine), _SPECTRUM).T) * (end - start)

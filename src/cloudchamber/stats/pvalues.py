@@ -1,6 +1,6 @@
-"""p-values: ranks among pseudo-experiments with exact intervals, significance, tails beyond their reach, look-elsewhere."""
+"""p-values: ranks among pseudo-experiments with exact intervals, significance, tails beyond their reach, trials."""
 
-# N pseudo-experiment, G point of a scan, H point of its second axis
+# N pseudo-experiment
 
 from __future__ import annotations
 
@@ -163,56 +163,6 @@ def effective_trials(p_local: float, p_global: float) -> float:
     if not (0 < p_local < 1 and 0 < p_global < 1):
         raise BadInput(f"trials need p-values between 0 and 1, got {p_local} and {p_global}")
     return float(np.log1p(-p_global) / np.log1p(-p_local))
-
-
-def upcrossings(scan_NG: ArrayLike, level: float) -> float:
-    """The mean number of times that a scan rises through a level, over pseudo-experiments (arXiv:1005.1891)."""
-    above = np.atleast_2d(np.asarray(scan_NG)) > level
-    return float((~above[:, :-1] & above[:, 1:]).sum(axis=1).mean())
-
-
-def gross_vitells(observed: float, scan_NG: ArrayLike, level: float, dof: int = 1) -> PValue:
-    """Bound on the global p-value of the largest of a scan that is chi2 of `dof` at each point (arXiv:1005.1891, eq. 3).
-
-    scan_NG: scans of few pseudo-experiments; level: where their upcrossings are counted, low enough to see many. Flagged.
-    """
-    scan = np.atleast_2d(np.asarray(scan_NG, dtype=np.float64))
-    count = upcrossings(scan, level)
-    total = count * len(scan)
-    if not total > 0 or not 0 < level <= observed:
-        raise BadInput(f"needs upcrossings of a level in (0, {observed:g}], found {total:g} of {level:g}: lower it")
-    grown = (observed / level) ** ((dof - 1) / 2) * np.exp(-(observed - level) / 2)
-    local, error = float(stats.chi2.sf(observed, dof)), count / np.sqrt(total)
-    value, low, high = (float(min(local + n * grown, 1.0)) for n in (count, max(count - error, 0.0), count + error))
-    return PValue(value, low, high, len(scan), extrapolated=True)
-
-
-def euler_characteristic(above_GH: ArrayLike) -> int:
-    """Of a region on a grid: its pieces less its holes. Neighbours share a side or a corner.
-
-    >>> euler_characteristic([[1, 1, 1], [1, 0, 1], [1, 1, 1]]), euler_characteristic([[1, 0], [0, 0]])
-    (0, 1)
-    """
-    cell = np.pad(np.asarray(above_GH, dtype=bool), 1)
-    corners = cell[:-1, :-1] | cell[:-1, 1:] | cell[1:, :-1] | cell[1:, 1:]
-    edges = int((cell[:-1] | cell[1:]).sum()) + int((cell[:, :-1] | cell[:, 1:]).sum())
-    return int(corners.sum()) - edges + int(cell.sum())
-
-
-def gross_vitells_2d(observed: float, scan_NGH: ArrayLike, levels: tuple[float, float]) -> PValue:
-    """The same for a scan of two parameters (arXiv:1105.4355, eq. 15): two Euler characteristics fix it."""
-    scan, u = np.asarray(scan_NGH, dtype=np.float64), np.asarray(levels, dtype=np.float64)
-    if scan.ndim != 3 or not 0 < u[0] < u[1] <= observed:
-        raise BadInput(f"needs (N, G, H) scans and two rising levels in (0, {observed:g}], got {scan.shape} and {levels}")
-    counted = np.array([[euler_characteristic(one > level) for level in u] for one in scan])
-    design = np.exp(-u / 2)[:, None] * np.stack([np.ones(2), np.sqrt(u)], axis=1)
-    at = np.exp(-observed / 2) * np.array([1.0, np.sqrt(observed)])
-    weights = np.linalg.solve(design.T, at)  # the answer is this sum of the two mean characteristics
-    each = (counted - stats.chi2.sf(u, 1)) @ weights
-    error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float(abs(each.mean()))
-    value, floor = float(stats.chi2.sf(observed, 1) + each.mean()), np.finfo(float).tiny
-    middle, low, high = (float(np.clip(v, floor, 1.0)) for v in (value, value - error, value + error))
-    return PValue(middle, low, high, len(scan), extrapolated=True)
 
 
 def _finite(null_N: ArrayLike) -> NDArray[np.float64]:
