@@ -203,18 +203,19 @@ def test_what_the_data_cannot_tell_stays_as_the_prior_says(module):
     assert module("posterior").characterise(np.zeros((100, 3)), prior_K).posterior_K == pytest.approx(prior_K)
 
 
-def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is_found(module):
-    detector = module("detector")
+def test_the_detector_is_compared_with_the_card_s_own_numbers_and_a_wrong_one_is_found():
+    from cloudchamber.validation import detector
+
     numbers = {"eta": (1.0, 2.0), "pt_gev": (1.0, 10.0), "value": ((0.5, 0.9), (0.2, 0.3))}
     numbers |= {"falls_above_gev": 100.0, "falls_per_gev": 0.01}
     pt, eta = np.array([0.5, 5.0, 50.0, 200.0, 5.0, 5.0]), np.array([0.0, -0.5, 0.5, 1.5, 1.5, 2.5])
-    assert detector.table(numbers, pt, eta) == pytest.approx([0.0, 0.5, 0.9, 0.3 / np.e, 0.2, 0.0])
+    assert detector._table(numbers, pt, eta) == pytest.approx([0.0, 0.5, 0.9, 0.3 / np.e, 0.2, 0.0])
     cell = {"significance": 2.0, "threshold_gev": 0.5}
-    assert detector.noise_border(cell, 1.0, 0.0, 2.25, 0.0) == pytest.approx(9.0)  # E = 2 * 1.5 sqrt(E)
-    assert detector.noise_border(cell, 1.0, 0.0, 0.01, 0.0) == pytest.approx(0.5)
+    assert detector._noise_border(cell, 1.0, 0.0, 2.25, 0.0) == pytest.approx(9.0)  # E = 2 * 1.5 sqrt(E)
+    assert detector._noise_border(cell, 1.0, 0.0, 0.01, 0.0) == pytest.approx(0.5)
     pulls = detector.Pulls()
-    detector.binomial(pulls, "right", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.9))
-    detector.binomial(pulls, "wrong", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.95))
+    detector._binomial(pulls, "right", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.9))
+    detector._binomial(pulls, "wrong", np.repeat([1.0, 0.0], [900, 100]), np.full(1000, 0.95))
     assert pulls.p_values()["right"] == pytest.approx(1.0)
     assert pulls.p_values()["wrong"] < 1e-9
 
