@@ -99,6 +99,7 @@ def kill_one(process, folder, steps, victim):
     pytest.fail("the training ended before one of it was killed")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the processes of torchrun in /proc")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_killed_process_is_restarted_by_torchrun_and_the_weights_are_the_same(recipe, mode, tmp_path):
@@ -113,6 +114,7 @@ def test_a_killed_process_is_restarted_by_torchrun_and_the_weights_are_the_same(
         fit.resume(killed)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the processes of torchrun in /proc")
 def test_a_run_whose_torchrun_ended_goes_on_with_resume(recipe, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
