@@ -32,10 +32,13 @@ def main() -> None:
         for axis, (name, title) in zip(axes[0], PANELS.items(), strict=True):
             for i, (model, shown) in enumerate(MODELS.items()):
                 _draw(axis, [figures[f"{name}_{model}_{n}"] for n in labels], labels, shown, i)
-            if name in ("iqr_over_mpv",):
+            if peer := figures.get(f"{name}_pet2_{labels[-1]}"):
+                axis.plot(labels[-1:], [peer["value"]], "D", color=style(len(MODELS))["color"], label="PET-2, particles alone")
+            if name == "iqr_over_mpv":
                 axis.axhline(figures[f"{name}_calorimetric"]["value"], color="black", linewidth=1, linestyle=":")
             axis.set(xscale="log", xlabel="Labelled events", title=title)
         axes[0][0].legend(fontsize=8)
+        axes[0][-1].text(0.95, 0.95, "Simulation", transform=axes[0][-1].transAxes, ha="right", va="top", fontsize=10)
         drawn = finish(drawing, "neutrinos", "", {})
     with atomic(Path(__file__).with_name("neutrinos.svg")) as temporary:
         temporary.write_text(drawn.svg, encoding="utf-8")
