@@ -18,7 +18,7 @@ def followup(
     Of looks at the same events the largest p counts; one at other events is independent and multiplies. What is found is noted
     in the ledger of the first run.
     """
-    from cloudchamber.search.searching import follow
+    from cloudchamber.search.followup import follow
 
     for c in follow(runs):
         typer.echo(f"{c.region}: {c.level}. First look p = {c.p_first:.2g}, largest on the same events {c.p_same:.2g}")

@@ -7,15 +7,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from cloudchamber.errors import BadInput
+from cloudchamber.errors import BadInput, BadRun
 from cloudchamber.events import Cloud
-from cloudchamber.search.sample import FloatArray
+from cloudchamber.run import Run, file_hash, read_json
+from cloudchamber.search.ledger import Ledger
+from cloudchamber.search.plan import load
+from cloudchamber.search.sample import FloatArray, Sample
+from cloudchamber.search.searching import KIND
 
 _CELLS = 1 << 21  # of the grid of thresholds
 _CHANCE = 0.05  # encoders whose common events chance gives more often than this disagree
@@ -168,6 +173,32 @@ class Candidate:
     chance: float | None
     shown: int
     level: str
+
+
+def follow(paths: Sequence[Path]) -> list[Candidate]:
+    """What several looks at the same regions say together, as of `candidates`; noted in the ledger of the first run.
+
+    The first run's alpha judges. Raises BadRun for a run that is no search or was not looked at, or whose table has changed.
+    """
+    looks, ids = [], []
+    for path in paths:
+        run = Run.open(path)
+        if run.info.get("kind") != KIND or not (path / "observed.json").is_file():
+            raise BadRun(f"{path}: is no search after `unblind`")
+        table = Path(run.info["paths"]["table"])
+        known = {str(p["path"]): p["sha256"] for p in run.info["parents"]}
+        if file_hash(table) not in known.values():
+            raise BadRun(f"{table}: is not the table that {path} looked at")
+        event_id_N = Sample.read(table, load(path / "plan.yaml").features).event_id_N
+        if event_id_N is None:
+            raise BadInput(f"{table}: has no column 'event_id', so nobody can tell whether looks are at the same events")
+        looks.append(read_json(path / "observed.json"))
+        ids.append(event_id_N)
+    found = candidates(looks, ids, float(looks[0]["alpha"]))
+    info = Run.open(paths[0]).info
+    told = "; ".join(f"{c.region}: {c.level}, p {c.p_all if c.p_all is not None else c.p_same:.2g}" for c in found)
+    Ledger(Path(info["ledger"])).append("note", sha256=info["frozen_sha256"], text=f"followed up in {len(paths)} looks: {told}")
+    return found
 
 
 def candidates(looks: Sequence[Mapping[str, Any]], ids: Sequence[NDArray[np.uint64]], alpha: float) -> list[Candidate]:

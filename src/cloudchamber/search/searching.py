@@ -8,7 +8,7 @@ outside of it, or from the reference sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber import registry
-from cloudchamber.errors import BadInput, BadRun, Blinded
+from cloudchamber.errors import BadRun, Blinded
 from cloudchamber.run import Run, atomic, file_hash, read_json, write_json
 from cloudchamber.search import closure as closures
 from cloudchamber.search.calibrate import Calibration, Permutations, Toys, null_statistics
-from cloudchamber.search.followup import Candidate, candidates
 from cloudchamber.search.frontier import Tilted, known_tilts, unseen_tilts
 from cloudchamber.search.inputs import Inputs, read
 from cloudchamber.search.knob import Knob, knob
@@ -143,32 +142,6 @@ def unblind(path: Path, *, workers: int = 1, on_stage: OnStage = lambda _: None)
     write_json(path / "summary.json", {**summary, "blind": False, **whole})
     book.append("result", sha256=inputs.frozen, **whole)
     return observed
-
-
-def follow(paths: Sequence[Path]) -> list[Candidate]:
-    """What several looks at the same regions say together, as of `followup.candidates`; noted in the ledger of the first run.
-
-    The first run's alpha judges. Raises BadRun for a run that is no search or was not looked at, or whose table has changed.
-    """
-    looks, ids = [], []
-    for path in paths:
-        run = Run.open(path)
-        if run.info.get("kind") != KIND or not (path / "observed.json").is_file():
-            raise BadRun(f"{path}: is no search after `unblind`")
-        table = Path(run.info["paths"]["table"])
-        known = {str(p["path"]): p["sha256"] for p in run.info["parents"]}
-        if file_hash(table) not in known.values():
-            raise BadRun(f"{table}: is not the table that {path} looked at")
-        event_id_N = Sample.read(table, load(path / "plan.yaml").features).event_id_N
-        if event_id_N is None:
-            raise BadInput(f"{table}: has no column 'event_id', so nobody can tell whether looks are at the same events")
-        looks.append(read_json(path / "observed.json"))
-        ids.append(event_id_N)
-    found = candidates(looks, ids, float(looks[0]["alpha"]))
-    info = Run.open(paths[0]).info
-    told = "; ".join(f"{c.region}: {c.level}, p {c.p_all if c.p_all is not None else c.p_same:.2g}" for c in found)
-    Ledger(Path(info["ledger"])).append("note", sha256=info["frozen_sha256"], text=f"followed up in {len(paths)} looks: {told}")
-    return found
 
 
 @dataclass(frozen=True)
