@@ -107,8 +107,8 @@ def _simulate(folder: Path, test: int, workers: int | None) -> Any:
 
 def _calorimetric(cloud: Cloud) -> float:
     """Resolution [GeV] of the available energy by the calorimeter's sum alone."""
+    from cloudchamber.data.readers.minerva_cuts import calorimetric
     from cloudchamber.stats import metrics
-    from cloudchamber.suites.minerva_baselines import calorimetric
 
     return metrics.regression(cloud.labels[ENERGY], calorimetric(cloud)["study"]).resolution.value
 

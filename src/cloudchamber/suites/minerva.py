@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cloudchamber import recipe as recipes
 from cloudchamber.data import read
+from cloudchamber.data.readers.minerva_cuts import Mask, calorimetric, cuts, muon_momentum
 from cloudchamber.data.readers.minerva_truth import PION_CLASSES
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput
@@ -27,7 +28,7 @@ from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import minerva_baselines as baselines
 from cloudchamber.suites.base import Findings, Settings, Suite, Tell, mean
-from cloudchamber.suites.minerva_baselines import ENERGY, PION, UNIT_ENERGY, Contestant, Draw, Mask, Sample, Tables
+from cloudchamber.suites.minerva_baselines import ENERGY, PION, UNIT_ENERGY, Contestant, Draw, Sample, Tables
 from cloudchamber.train.fit import Fitted, citations, fit
 from cloudchamber.train.rows import Rows
 from cloudchamber.train.scoring import embeddings
@@ -49,7 +50,7 @@ _LEAST_MAT = 0.05  # GeV, as the study judges its own
 _LEAST_SIGNAL = 100  # test events of a bin in which a margin over the cuts is more than chance
 _NONE = Estimate(float("nan"), 0.0)
 _HEADS = (PION, *minerva.SIGNAL)
-_PAIRED = {**{f"auprc_{task}": 1 for task in minerva.SIGNAL}, "iqr_over_mpv": -1}  # figures compared; 1: more is better
+PAIRED = {**{f"auprc_{task}": 1 for task in minerva.SIGNAL}, "iqr_over_mpv": -1}  # figures compared; 1: more is better
 
 
 class Options(Settings):
@@ -135,7 +136,8 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
             tell(f"{number} labels, seed {seed}, AUPRC of CCNpi: {shown}")
         for name, values in _speed(losses).items():
             found[f"{name}_{number}"] = [Estimate(v, 0.0) for v in values]
-        found |= {f"{n}_{number}": [e] for n, e in _compared(found, number).items()}
+        arms = ({n: found[f"{n}_{arm}_{number}"] for n in PAIRED} for arm in ARMS)
+        found |= {f"{n}_{number}": [e] for n, e in compared(*arms).items()}
     found |= {n: [e] for n, e in _worst(found, exam, max(options.labels)).items()}
     finite = {n: tuple(v) for n, v in found.items() if np.isfinite([(e.value, e.error) for e in v]).all()}
     asked = _targets(options)
@@ -279,7 +281,7 @@ def _without_training(cloud: Cloud, exam: Exam) -> dict[str, Estimate]:
             found |= {f"tpr_{task}_{variable}_{i}_cuts": one.tpr_cuts for i, one in enumerate(binned)}
             found |= {f"signal_{task}_{variable}_{i}": Estimate(one.n_signal, 0.0) for i, one in enumerate(binned)}
             found |= {f"edge_{task}_{variable}_{i}": Estimate(edge, 0.0) for i, edge in enumerate(edges)}
-    energies, mat = baselines.calorimetric(cloud), np.asarray(cloud.labels["available_energy_mat"])
+    energies, mat = calorimetric(cloud), np.asarray(cloud.labels["available_energy_mat"])
     for name, kept, true, reco in (
         ("calorimetric", exam.judged, exam.energy, energies["study"]),
         ("calorimetric_mat", exam.judged & (mat >= _LEAST_MAT), mat, energies["mat"]),  # its own convention of the truth
@@ -304,11 +306,11 @@ def _exam(cloud: Cloud) -> Exam:
         task: fixed | {n: minerva.equal_bins(v[n], np.isin(pion_class, minerva.SIGNAL[task])) for n in v if n not in fixed}
         for task, v in variables.items()
     }
-    momentum = baselines.muon_momentum(cloud)
+    momentum = muon_momentum(cloud)
     judged = minerva.has_energy_figures(
         cloud.events["muon_theta"], momentum, cloud.events["hadron_recoil_ccinc_energy"], energy
     )
-    return Exam(pion_class, variables, edges, baselines.cuts(cloud), judged, energy, np.asarray(labels["q3"]))
+    return Exam(pion_class, variables, edges, cuts(cloud), judged, energy, np.asarray(labels["q3"]))
 
 
 def draw_labels(sample: Sample, options: Options, number: int, seed: int) -> Draw:
@@ -344,12 +346,13 @@ def _speed(curves: list[dict[Arm, dict[int, float]]]) -> dict[str, list[float]]:
     return found
 
 
-def _compared(found: Mapping[str, list[Estimate]], number: int) -> dict[str, Estimate]:
-    """Pre-trained less scratch over the seeds, and the p-value of a paired t test; 1 where pre-trained is not better."""
+def compared(full: Mapping[str, list[Estimate]], scratch: Mapping[str, list[Estimate]]) -> dict[str, Estimate]:
+    """The figures of PAIRED: the first less the second over the seeds, positive where it is better, as `gain_<figure>`, and
+    `p_<figure>` of a paired t test; 1 where the first is not better.
+    """
     result = {}
-    for name, sign in _PAIRED.items():
-        full, scratch = ([sign * e.value for e in found[f"{name}_{arm}_{number}"]] for arm in ARMS)
-        test = paired(full, scratch)
+    for name, sign in PAIRED.items():
+        test = paired(*([sign * e.value for e in values[name]] for values in (full, scratch)))
         result[f"gain_{name}"] = Estimate(test.mean, test.error)
         result[f"p_{name}"] = Estimate(1.0 if test.mean <= 0 else test.p_t, 0.0)
     return result
@@ -385,7 +388,7 @@ def _worst(found: Mapping[str, list[Estimate]], exam: Exam, number: int) -> dict
 def _targets(options: Options) -> tuple[Target, ...]:
     found = []
     for number in (n for n in options.labels if n <= 10_000):
-        found += [*(Target(f"p_{name}_{number}", "<=", 0.05) for name in _PAIRED), Target(f"steps_share_{number}", "<=", 0.5)]
+        found += [*(Target(f"p_{name}_{number}", "<=", 0.05) for name in PAIRED), Target(f"steps_share_{number}", "<=", 0.5)]
     found += [Target(f"margin_over_cuts_{t}_{v}", ">=", 0.0) for t in minerva.SIGNAL for v in _VARIABLES if v != "pion_theta"]
     found += [Target("largest_pull", "<=", 0.05), Target("largest_bias", "<=", 0.02)]
     return (*found, *(Target(f"energy_ratio_{i}", "<=", ratio) for i, ratio in enumerate(PUBLISHED_RATIOS)))

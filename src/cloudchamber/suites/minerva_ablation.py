@@ -17,20 +17,18 @@ from cloudchamber.events import Cloud
 from cloudchamber.events.clustering import leading_jets
 from cloudchamber.neutrinos import simulate_neutrinos
 from cloudchamber.simulate import simulate
-from cloudchamber.stats import minerva as figures
-from cloudchamber.stats import paired, summarise
+from cloudchamber.stats import summarise
 from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import minerva
 from cloudchamber.suites.base import Findings, Suite, Tell
-from cloudchamber.suites.minerva import Arm, Exam
+from cloudchamber.suites.minerva import PAIRED, Arm, Exam
 from cloudchamber.suites.minerva_baselines import PION, Sample
 from cloudchamber.train.fit import Fitted, citations, fit
 from cloudchamber.train.network import save
 from cloudchamber.train.rows import Rows
 from cloudchamber.train.scoring import predicting_task, score_table
 
-_FIGURES = {**{f"auprc_{task}": 1 for task in figures.SIGNAL}, "iqr_over_mpv": -1}  # 1: more is better
 _JETS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq")
 _PT = (450.0, 1100.0)  # GeV, of the jets, as those of the shipped weights
 
@@ -57,7 +55,10 @@ class Options(minerva.Options):
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a model is pre-trained on, by the names of the samples, and how. tasks: which of the samples' own are learned."""
+    """What a model is pre-trained on, by the names of the samples, and how.
+
+    labelled: it learns the labels that its samples have; masked: masked particles; passes: times the steps of the others.
+    """
 
     samples: tuple[str, ...]
     masked: bool = True
@@ -115,7 +116,8 @@ def study(options: Options, tell: Tell) -> Findings:
             rows[f"mixture_{name}"] = _row(sample, exam, mine, "full", tell, f"pre-trained on {name}")
             gains[f"mixture_{name}"] = rows["scratch"]
     found |= {f"{figure}_{row}": tuple(v) for row, of_row in rows.items() for figure, v in of_row.items()}
-    found |= {name: (estimate,) for row, scratch in gains.items() for name, estimate in _gain(row, rows[row], scratch).items()}
+    for row, scratch in gains.items():
+        found |= {f"{name}_{row}": (estimate,) for name, estimate in minerva.compared(rows[row], scratch).items()}
     owed = citations(minerva.recipe(options, "full", 0), sample.cloud.schema)
     about = {"dataset": sample.cloud.schema.dataset, "simulated_by_us": not options.tuples, "test": options.test}
     return Findings(found, _targets(), about, tuple(owed))
@@ -165,19 +167,9 @@ def _row(sample: Sample, exam: Exam, options: Options, arm: Arm, tell: Tell, nam
         draw = minerva.draw_labels(sample, options, options.labels[0], seed)
         fitted, _ = minerva.train(sample, draw, options, arm)
         judged = minerva.judge(minerva.scores(fitted, sample, draw, options), exam, bins=False)
-        for figure in _FIGURES:
+        for figure in PAIRED:
             found.setdefault(figure, []).append(judged[figure])
     tell(f"{name}: " + ", ".join(f"{n} {np.mean([e.value for e in v]):.3f}" for n, v in found.items()))
-    return found
-
-
-def _gain(row: str, of_row: Mapping[str, list[Estimate]], scratch: Mapping[str, list[Estimate]]) -> dict[str, Estimate]:
-    """Over scratch, positive where the row is better, with the p-value of a paired t test; 1 where it is not."""
-    found = {}
-    for name, sign in _FIGURES.items():
-        test = paired(*([sign * e.value for e in values[name]] for values in (of_row, scratch)))
-        found[f"gain_{name}_{row}"] = Estimate(test.mean, test.error)
-        found[f"p_{name}_{row}"] = Estimate(1.0 if test.mean <= 0 else test.p_t, 0.0)
     return found
 
 
@@ -212,7 +204,7 @@ def _folds(start: int, end: int) -> tuple[Any, Any, Any]:
 def _targets() -> tuple[Target, ...]:
     """The gain shall survive another generator and another detector."""
     return tuple(
-        Target(f"p_{figure}_full_{name}", "<=", 0.05) for name in ("no_cascade", "other_detector") for figure in _FIGURES
+        Target(f"p_{figure}_full_{name}", "<=", 0.05) for name in ("no_cascade", "other_detector") for figure in PAIRED
     )
 
 

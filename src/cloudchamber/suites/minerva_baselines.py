@@ -1,6 +1,6 @@
-"""MINERvA's baselines: cuts, calorimetric energies, and scikit-learn's models without particles."""
+"""MINERvA's baselines that learn: scikit-learn's models without particles."""
 
-# N event, T particle of any event, G number of an event, C class
+# N event, G number of an event, C class
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from cloudchamber.data.readers.minerva_cuts import photon_mass, sum_of_objects
 from cloudchamber.data.readers.minerva_truth import PION_CLASSES
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.events import MOMENTUM, Cloud
+from cloudchamber.events import Cloud
 from cloudchamber.stats import ScoreTable
 from cloudchamber.stats.minerva import SIGNAL
 
-Mask = NDArray[np.bool_]
 Tables = Mapping[str, ScoreTable]  # of PION, of each task in SIGNAL, of ENERGY
 PION, ENERGY = "pion_class", "log_available_energy"
 UNIT_ENERGY = 0.1  # GeV: what is learned is ln(1 + E / 0.1 GeV), near the logarithm where reco/true is judged
-_PI0 = 0.134977  # GeV, as in the study's cut
-_CALORIMETRIC = 1.17  # the study's factor; also MAT-MINERvA's
 _SMALL = 500  # events; with fewer a tenth of them tells nothing about when to stop
 
 
@@ -52,40 +50,6 @@ class Draw:
 
 
 Contestant = Callable[[Sample, Draw], Tables]
-
-
-def cuts(cloud: Cloud) -> dict[str, dict[str, Mask]]:
-    """(N,) events that pass the cuts for each task.
-
-    "evaluated": the study's. Its "pion prongs" have pid 8 or 9, which mean proton and neutron. "michel": the same without the
-    prongs, so that decay electrons alone tell pions. The cuts on MasterAnaDev_pion_* need branches that no reader has.
-    """
-    muon, michel = np.isfinite(muon_momentum(cloud)), cloud.events["n_michel"]
-    own = cloud.events.get("n_hadron_prongs")  # minerva_published counts also what is no object
-    prongs = _sum(cloud, cloud.flat("is_proton_prong")) if own is None else own
-    pi0 = muon & (_sum(cloud, cloud.flat("is_photon")) == 2) & (np.abs(_photon_mass(cloud) - _PI0) < _PI0) & (michel == 0)
-    one, many = muon & (michel == 1), muon & (michel >= 1)
-    return {
-        "evaluated": {"cc1pi": one & (prongs == 1), "ccnpi": many & (prongs >= 1), "cc1pi0": pi0 & (prongs == 0)},
-        "michel": {"cc1pi": one, "ccnpi": many, "cc1pi0": pi0},
-    }
-
-
-def muon_momentum(cloud: Cloud) -> NDArray[np.float64]:
-    """(N,) momentum [GeV] of the muon matched to MINOS; NaN without one."""
-    muon = cloud.flat("is_muon") == 1
-    squares = [_sum(cloud, np.where(muon, cloud.flat(n), 0.0)) ** 2 for n in ("px", "py", "pz")]
-    return np.where(_sum(cloud, muon) > 0, np.sqrt(sum(squares)), np.nan)
-
-
-def calorimetric(cloud: Cloud) -> dict[str, NDArray[np.float64]]:
-    """(N,) available energies [GeV]: "study" for its convention, "mat" for MAT-MINERvA's.
-
-    "study": 1.17 x blob_recoil_E. "mat": 1.17 x (tracker + ECAL), each at least 0, as MAT-MINERvA's older function; the newer
-    one takes off the muon's fuzz by plane, for which the readers have no column.
-    """
-    whole, tracker, ecal = (np.nan_to_num(cloud.events[f"blob_recoil_energy{n}"]) for n in ("", "_tracker", "_ecal"))
-    return {"study": _CALORIMETRIC * whole, "mat": _CALORIMETRIC * (np.maximum(tracker, 0) + np.maximum(ecal, 0))}
 
 
 def boosted_trees(sample: Sample, draw: Draw) -> Tables:
@@ -158,22 +122,10 @@ def _summary(cloud: Cloud) -> NDArray[np.float64]:
     columns = [np.asarray(cloud.events[c.name], dtype=np.float64) for c in cloud.schema.columns]
     kinds = [cloud.flat(f.name) for f in cloud.schema.features if f.name.startswith("is_")]
     energy = cloud.flat("energy")
-    sums = [_sum(cloud, values) for kind in kinds for values in (kind, kind * energy)]
-    return np.column_stack([*columns, *sums, _photon_mass(cloud)])
-
-
-def _photon_mass(cloud: Cloud) -> NDArray[np.float64]:
-    """(N,) invariant mass [GeV] of all photons."""
-    photon = cloud.flat("is_photon") == 1
-    px, py, pz, energy = (_sum(cloud, np.where(photon, cloud.flat(n), 0.0)) for n in MOMENTUM)
-    return np.asarray(np.sqrt(np.maximum(energy**2 - px**2 - py**2 - pz**2, 0.0)))
+    sums = [sum_of_objects(cloud, values) for kind in kinds for values in (kind, kind * energy)]
+    return np.column_stack([*columns, *sums, photon_mass(cloud)])
 
 
 def _compressed(x_NG: NDArray[Any]) -> NDArray[Any]:
     """Energies over orders of magnitude, positions and counts to a few units, with their sign."""
     return np.asarray(np.sign(x_NG) * np.log1p(np.abs(x_NG) * 100))
-
-
-def _sum(cloud: Cloud, values_T: NDArray[Any]) -> NDArray[np.float64]:
-    event = np.repeat(np.arange(len(cloud)), cloud.counts)
-    return np.bincount(event, weights=values_T, minlength=len(cloud)).astype(np.float64)

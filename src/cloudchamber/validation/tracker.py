@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
-from numpy.typing import NDArray
 
 from cloudchamber import data
+from cloudchamber.data.readers.minerva_cuts import calorimetric, cuts, muon_momentum
 from cloudchamber.data.readers.minerva_truth import momentum_transfer
 from cloudchamber.events import Cloud
 from cloudchamber.simulate.neutrino.generator import generate
 from cloudchamber.simulate.neutrino.initial import read_flux
 from cloudchamber.simulate.neutrino.masteranadev import TREE, simulate
+from cloudchamber.stats import minerva
 from cloudchamber.stats.figures import Figure, Target, average, measured, median, share
+from cloudchamber.stats.metrics import Estimate
 from cloudchamber.validation.comparison import Comparison, Panel, Series, histogram
 
 SEED = 11
 CHUNK = 5000  # events at a time
 RATE_TARGET = 1000.0  # neutrino events per second and core through cascade and tracker to the branches of a file
 READER = "minerva_published"
-Q3_EDGES = (0.0, 0.6, 1.2, 1.8, 2.4, 3.0)  # GeV
+MPV_BINS = 50  # of the study's baseline
 # Published values (arXiv:2604.12364 and counts in its public files): pion classes of all test events with corrected labels;
 # mean multiplicities and shares; the calorimetric baseline in bins of q3; the cuts of three selections.
 PUBLISHED = {
@@ -141,58 +142,36 @@ def _figures(response: Mapping[str, Any], cloud: Cloud) -> dict[str, Figure]:
         "clusters": average(np.asarray(ak.num(response["cluster_energy"]))),
         "share_with_michel": share(events["n_michel"] > 0),
     }
-    return found | _baseline(response, cloud) | _cuts(response, cloud)
+    return found | _baseline(response, cloud) | _cuts(cloud)
 
 
 def _baseline(response: Mapping[str, Any], cloud: Cloud) -> dict[str, Figure]:
-    """The study's calorimetric estimate, 1.17 x recoil energy, over the true available energy: its definitions throughout.
+    """The study's calorimetric estimate over the true available energy, with its bins of the most probable value.
 
     In bins of the study's q3, which has the reconstructed muon in place of the true one, and of the true q3.
     """
     events, labels = cloud.events, cloud.labels
-    muon = response["muon_corrected_p"] * 1e-3
-    momentum = np.linalg.norm(muon[:, :3], axis=1)
-    seen = (events["has_muon"] == 1) & (events["muon_theta"] < np.radians(20)) & (momentum > 1.5) & (momentum < 20)
-    seen &= (events["hadron_recoil_ccinc_energy"] > 0) & (labels["available_energy"] >= 0.05)
-    estimate = 1.17 * events["blob_recoil_energy"]
-    ratio = np.where(estimate < 0.01, 0.0, estimate) / np.maximum(labels["available_energy"], 1e-9)
-    mixed, _ = momentum_transfer(labels["neutrino_energy"], response["mc_incomingPartVec"] * 1e-3, muon)
+    truth, estimate = labels["available_energy"], calorimetric(cloud)["study"]
+    seen = minerva.has_energy_figures(events["muon_theta"], muon_momentum(cloud), events["hadron_recoil_ccinc_energy"], truth)
+    muon, neutrino = (response[name] * 1e-3 for name in ("muon_corrected_p", "mc_incomingPartVec"))
+    mixed, _ = momentum_transfer(labels["neutrino_energy"], neutrino, muon)
     found = {}
     for prefix, q3 in (("baseline", mixed), ("baseline_true_q3", labels["q3"])):
-        for i, (low, high) in enumerate(pairwise(Q3_EDGES)):
-            r = ratio[seen & (q3 >= low) & (q3 < high) & (ratio > 0) & (ratio < 20)]
-            draws = np.random.default_rng(0).choice(r, (40, len(r)))
-            widths, peaks = zip(*(_width_and_peak(x) for x in (r, *draws)), strict=True)
-            found[f"{prefix}_iqr_over_mpv_{i}"] = _bootstrapped(np.array(widths) / np.array(peaks))
-            found[f"{prefix}_mpv_{i}"] = _bootstrapped(np.array(peaks))
+        binned = minerva.energy_bins(truth[seen], estimate[seen], q3[seen], bins=MPV_BINS)
+        for i, one in enumerate(binned):
+            found[f"{prefix}_iqr_over_mpv_{i}"] = _figure(one.iqr_over_mpv)
+            found[f"{prefix}_mpv_{i}"] = _figure(one.mpv)
     return found
 
 
-def _width_and_peak(ratio: NDArray[np.float64]) -> tuple[float, float]:
-    """Interquartile range, and the middle of the highest of 50 bins in (0, 2]."""
-    counts, edges = np.histogram(ratio, np.linspace(0, 2, 51))
-    top = int(counts.argmax())
-    low, high = np.percentile(ratio, (25, 75))
-    return float(high - low), float((edges[top] + edges[top + 1]) / 2)
+def _cuts(cloud: Cloud) -> dict[str, Figure]:
+    """False and true positive rates of the study's cuts."""
+    found: dict[str, Figure] = {}
+    for name, chosen in cuts(cloud)["evaluated"].items():
+        signal = np.isin(cloud.labels["pion_class"], minerva.SIGNAL[name])
+        found |= {f"fpr_{name}": share(chosen[~signal]), f"tpr_{name}": share(chosen[signal])}
+    return found
 
 
-def _cuts(response: Mapping[str, Any], cloud: Cloud) -> dict[str, Figure]:
-    """False and true positive rates of the study's cuts (its "pion" prongs have pid 8, which is the proton's)."""
-    events, pion = cloud.events, cloud.labels["pion_class"]
-    muon, prongs, michel = events["has_muon"] == 1, events["n_hadron_prongs"], events["n_michel"]
-    mass = events["photon_pair_mass"]
-    selections = {
-        "cc1pi": (muon & (prongs == 1) & (michel == 1), pion == 0),
-        "ccnpi": (muon & (prongs >= 1) & (michel >= 1), np.isin(pion, (0, 1))),
-        "cc1pi0": (
-            muon & (response["gamma1_E"] > 0) & (prongs == 0) & (np.abs(mass - 0.134977) < 0.134977) & (michel == 0),
-            pion == 2,
-        ),
-    }
-    found = {f"fpr_{name}": share(chosen[~signal]) for name, (chosen, signal) in selections.items()}
-    return found | {f"tpr_{name}": share(chosen[signal]) for name, (chosen, signal) in selections.items()}
-
-
-def _bootstrapped(values: NDArray[np.float64]) -> Figure:
-    """The first value, with the scatter of the others."""
-    return measured(float(values[0]), float(values[1:].std()), "bootstrap of 40")
+def _figure(estimate: Estimate) -> Figure:
+    return measured(estimate.value, estimate.error, "bootstrap of the events")
