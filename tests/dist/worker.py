@@ -18,7 +18,7 @@ from cloudchamber.train.network import new_network
 from cloudchamber.train.parallel import joined
 
 TASKS = (TaskSpec(task="classify", target="label"), TaskSpec(task="regress", target="width", weight=0.5))
-STEPS = 4
+STEPS = 6
 CASES = {"plain": {}, "blocks computed again": {"recompute": True}, "LoRA": {"lora": True}}
 
 
@@ -31,7 +31,7 @@ def trained(ranks, folder, *, recompute=False, lora=False):
     settings = Optimisation(batch=22, checkpoints=0, validations=2, max_tokens=40, ema=0.5, recompute=recompute)
     rows = np.arange(90)
     loader = Loader((rows[:60],), 22, 3, rank=ranks.rank, ranks=ranks.count)
-    training = Training(data, loader, rows[60:], settings, STEPS, 5e-4, 0, ranks=ranks)
+    training = Training(data, loader, rows[60:], settings, STEPS, 2e-3, 0, ranks=ranks)
     records = []
     train(network, training, on_record=lambda _, __, record: records.append(dict(record)))
     if ranks.first:
