@@ -35,9 +35,9 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str = "", story: str
     """
     arms = read_arms(runs)
     scored = [arm for arm in arms if arm.tables]
-    results, facts = _results(scored) if scored else ((), ())
-    sections = [*results, *_learning(arms), *(_shapes(scored) if scored else ())]
-    for target in further_targets(scored) if scored else ():
+    results, facts = _results(scored) if scored else (None, ())
+    sections = [*([results] if results else []), *_learning(arms), *(_shapes(scored) if scored else [])]
+    for target in further_targets(scored):
         found, also = _further(target, [arm.judged_on(target) for arm in scored])
         sections, facts = [*sections, *found], (*facts, *also)
     if uncertain := tables.uncertainty_table(scored):
@@ -91,11 +91,11 @@ def _further(target: str, arms: Sequence[Arm]) -> tuple[list[Section], tuple[Fac
     """The results of a target besides the first, with titles and names of figures of their own."""
     results, facts = _results(arms)
     shapes = [replace(s, figures=tuple(replace(f, name=f"{f.name}_{target}") for f in s.figures)) for s in _shapes(arms)]
-    named = [replace(s, title=f"{target.replace('_', ' ').capitalize()}: {s.title.lower()}") for s in (*results, *shapes)]
+    named = [replace(s, title=f"{target.replace('_', ' ').capitalize()}: {s.title.lower()}") for s in (results, *shapes)]
     return named, tuple(replace(f, text=f"{target.replace('_', ' ')}: {f.text}") for f in facts[:3])  # steps are those of all
 
 
-def _results(arms: Sequence[Arm]) -> tuple[tuple[Section, ...], tuple[Fact, ...]]:
+def _results(arms: Sequence[Arm]) -> tuple[Section, tuple[Fact, ...]]:
     against, figures = reference(arms), tables.measured(arms)
     seeds = tables.by_seed(arms, against) if against else []
     shown = [tables.headline(arms, figures, seeds, against)]
@@ -103,7 +103,7 @@ def _results(arms: Sequence[Arm]) -> tuple[tuple[Section, ...], tuple[Fact, ...]
         shown.append(tables.seed_table(seeds, tables.main_figure(arms), against))
     if len(arms[0].tables[0].classes) > 2 and not absent_classes(arms):
         shown.append(tables.class_table(arms))
-    return (Section("Results", tables=tuple(shown)),), _facts(arms, figures, seeds, against)
+    return Section("Results", tables=tuple(shown)), _facts(arms, figures, seeds, against)
 
 
 def _facts(

@@ -186,7 +186,7 @@ def reference(arms: Sequence[Arm]) -> Arm | None:
 def further_targets(arms: Sequence[Arm]) -> tuple[str, ...]:
     """What all runs learned besides their first target."""
     learned = [{t.target for t in run.further} for arm in arms for run in arm.runs]
-    return tuple(sorted(set.intersection(*learned)))
+    return tuple(sorted(set.intersection(*learned))) if learned else ()
 
 
 def same_events(arms: Sequence[Arm]) -> bool:
