@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,7 +107,6 @@ def test_labels_to_learn_follow_from_the_truth(cloud):
     pion = cloud.labels["pion_class"]
     assert np.array_equal(cloud.labels["ccnpi"], (pion == 0) | (pion == 1))
     assert np.array_equal(cloud.labels["cc1pi0"], pion == 2)
-    np.testing.assert_allclose(cloud.labels[baselines.ENERGY], np.log(1 + cloud.labels["available_energy"] / 0.1))
 
 
 def test_every_seed_draws_its_labels_from_the_pool_in_proportion(cloud, sample):
@@ -149,7 +149,7 @@ def test_a_study_compares_both_arms_and_every_baseline_at_the_same_steps(cloud, 
     lines = []
     found = suite.SUITE.run(OPTIONS, lines.append)
     assert len(lines) == 2
-    for model in ("full", "scratch", "full_softmax", "trees", "mlp"):
+    for model in ("full", "scratch", "full_own", "trees", "mlp"):
         estimates = found.figures[f"auprc_cc1pi_{model}_80"]
         assert len(estimates) == 2
         assert all(0 < e.value < 1 and e.error > 0 for e in estimates)
@@ -182,8 +182,16 @@ def test_an_ablation_has_a_row_for_every_change_and_compares_each_with_scratch_o
     lines = []
     options = ablation.Options(**SIZES, pretraining_steps=2, pretraining_batch=16)
     found = ablation.SUITE.run(options, lines.append)
-    assert len(lines) == 4 + 2 + 3
-    for row in ("lora", "probe", "scratch", "full_no_cascade", "mixture_jets_ep_ee", "mixture_neutrinos_masked"):
+    assert len(lines) == 4 + 1 + 2 + 3
+    for row in (
+        "lora",
+        "full_new_heads",
+        "probe",
+        "scratch",
+        "full_no_cascade",
+        "mixture_jets_ep_ee",
+        "mixture_neutrinos_masked",
+    ):
         assert len(found.figures[f"auprc_cc1pi_{row}"]) == 2
     lora, scratch = ([e.value for e in found.figures[f"auprc_cc1pi_{row}"]] for row in ("lora", "scratch"))
     assert found.figures["gain_auprc_cc1pi_lora"][0].value == pytest.approx(np.mean(np.subtract(lora, scratch)))
@@ -197,8 +205,32 @@ def test_an_ablation_has_a_row_for_every_change_and_compares_each_with_scratch_o
 
 def test_arms_differ_in_their_start_alone():
     full, scratch = (suite.recipe(OPTIONS, arm, 1).model_dump() for arm in suite.ARMS)
-    assert {n for n in full if full[n] != scratch[n]} == {"name", "weights", "adapt"}
+    assert {n for n in full if full[n] != scratch[n]} == {"name", "weights", "adapt", "tasks"}
+    assert [{**t, "kept": False} for t in full["tasks"]] == list(scratch["tasks"])
+    assert {t["target"] for t in full["tasks"] if t["kept"]} == {"pion_class", "available_energy", "w"}
     assert full["optimisation"]["steps"] == 3
+    new = suite.recipe(OPTIONS.model_copy(update={"heads": "new"}), "full", 1)
+    assert not any(t.kept for t in new.tasks)
+
+
+def test_the_spread_of_the_energy_is_calibrated_on_the_validation_events(cloud, sample):
+    found, own = _trained_scores(cloud, sample)
+    energy, true = found["available_energy"], np.asarray(cloud.labels["available_energy"])[200:240]
+    again, _ = _trained_scores(cloud, sample, test=np.arange(200, 240))  # the validation events themselves
+    same = again["available_energy"]
+    judged = suite._judged(cloud[200:240])
+    pulls = (np.log1p(same.scores_NC[:, 0]) - np.log1p(true)) * (1 + same.scores_NC[:, 0]) / same.spread_NC[:, 0]
+    assert minerva.pull_width(pulls[judged]) == pytest.approx(1, rel=1e-3)
+    assert len(energy.spread_NC) == 200
+    assert set(own) == {"pion_class", *minerva.SIGNAL}
+    np.testing.assert_allclose(found["ccnpi"].scores_NC[:, 1], found["pion_class"].scores_NC[:, :2].sum(axis=1), rtol=1e-5)
+
+
+def _trained_scores(cloud, sample, test=None):
+    draw = suite.draw_labels(sample, OPTIONS, 80, 0)
+    fitted, _ = suite.train(sample, draw, OPTIONS, "full")
+    exam = suite._exam(cloud, OPTIONS)
+    return suite.scores(fitted, sample, exam, draw if test is None else replace(draw, test=test), OPTIONS)
 
 
 def test_the_share_of_steps_is_that_of_scratchs_best_loss():
@@ -249,7 +281,7 @@ def test_real_files_are_read_shuffled_and_labelled(tmp_path):
     assert sorted(order) == list(range(11))  # as many as asked for, across files
     assert list(order) != list(range(11))
     assert cloud.labels["cc1pi0"].tolist() == (order % 3 == 1).astype(int).tolist()
-    np.testing.assert_allclose(cloud.labels[baselines.ENERGY], np.log1p(np.array([0.5, 0.2, 0.7])[order % 3] / 0.1))
+    np.testing.assert_allclose(cloud.labels[baselines.ENERGY], np.array([0.5, 0.2, 0.7])[order % 3], rtol=1e-6)
 
 
 def test_files_with_too_few_events_or_without_truth_are_refused(tmp_path):

@@ -110,8 +110,8 @@ def energy_bins(
             lambda x: highest_bin(x, bins),
             lambda x: peak(x) - 1,
         )
-        width, mpv, bias = (_bootstrapped(f, r) for f in figures)
-        found.append(EnergyBin(low, high, len(r), width, mpv, bias, _bootstrapped(pull_width, pulls)))
+        width, mpv, bias = (bootstrapped(f, r) for f in figures)
+        found.append(EnergyBin(low, high, len(r), width, mpv, bias, bootstrapped(pull_width, pulls)))
     return tuple(found)
 
 
@@ -153,15 +153,20 @@ def tag_bins(
     *,
     passes_cuts: ArrayLike,
     background: Literal["in the bin", "all"] = "in the bin",
+    groups: ArrayLike | None = None,
 ) -> tuple[TagBin, ...]:
-    """How well a score finds a signal in bins of a true variable, at the false-positive rate that some cuts have in all events.
+    """How well a score finds a signal in bins of a true variable, at the false-positive rate that some cuts have.
 
     variable: (N,), NaN for an event in no bin. background: as the study, "in the bin" for W and q3; "all" for a variable of the
-    signal's pion, which backgrounds have not. One threshold serves all bins.
+    signal's pion, which backgrounds have not. groups: (N,) of what is reconstructed; the threshold of each gives it the cuts'
+    false-positive rate in it. None, as in the study: one threshold serves all events.
     """
     truth, s, v = np.asarray(is_signal, dtype=bool), np.asarray(score, dtype=np.float64), np.asarray(variable)
     cuts = np.asarray(passes_cuts, dtype=bool)
-    above = s > threshold_at(truth, s, float(cuts[~truth].mean()))
+    if groups is None:
+        above = s > threshold_at(truth, s, float(cuts[~truth].mean()))
+    else:
+        above = passes_as_often(truth, s, cuts, np.asarray(groups))
     found = []
     for (low, high), inside in zip(pairwise(edges), _inside(v, edges), strict=True):
         signal, other = inside & truth, ~truth if background == "all" else inside & ~truth
@@ -172,6 +177,27 @@ def tag_bins(
         counts = (int(signal.sum()), int(other.sum()))
         found.append(TagBin(low, high, *counts, precise(truth[rows], s[rows]), area(truth[rows], s[rows]), *rates))
     return tuple(found)
+
+
+def passes_as_often(
+    is_signal: NDArray[np.bool_], score: NDArray[Any], passes_cuts: NDArray[np.bool_], groups: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """(N,) events above the threshold of their group, which is that of as many background events as pass the cuts in it.
+
+    The threshold is the lowest score of those events, themselves left out: other background then passes as often as through
+    the cuts, however small the group; were they let in, one more would pass in every group.
+
+    >>> signal, cuts = np.array([True, False, True, False]), np.array([False, True, False, False])
+    >>> passes_as_often(signal, np.array([0.9, 0.8, 0.3, 0.2]), cuts, np.array([0, 0, 1, 1])).tolist()
+    [True, False, False, False]
+    """
+    above = np.zeros(len(score), dtype=bool)
+    for group in np.unique(groups):
+        inside = groups == group
+        background = np.sort(score[inside & ~is_signal])[::-1]
+        if allowed := int(passes_cuts[inside & ~is_signal].sum()):
+            above[inside] = score[inside] > background[allowed - 1]
+    return above
 
 
 def equal_bins(variable: ArrayLike, is_signal: ArrayLike, number: int = PION_BINS) -> tuple[float, ...]:
@@ -227,7 +253,8 @@ def _inside(variable: NDArray[Any], edges: Sequence[float]) -> list[NDArray[np.b
     return [np.asarray((variable >= low) & (variable < high)) for low, high in zip(edges[:-1], ends, strict=True)]
 
 
-def _bootstrapped(figure: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> Estimate:
+def bootstrapped(figure: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> Estimate:
+    """A figure of some values with its bootstrap error; NaN of fewer than 10."""
     if len(values) < _FEWEST:
         return _NAN
     rng = np.random.default_rng(0)

@@ -28,7 +28,7 @@ from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
 from cloudchamber.suites import minerva_baselines as baselines
 from cloudchamber.suites.base import Findings, Settings, Suite, Tell, mean
-from cloudchamber.suites.minerva_baselines import ENERGY, PION, UNIT_ENERGY, Contestant, Draw, Sample, Tables
+from cloudchamber.suites.minerva_baselines import ENERGY, PION, Contestant, Draw, Sample, Tables
 from cloudchamber.train.fit import Fitted, citations, fit
 from cloudchamber.train.rows import Rows
 from cloudchamber.train.scoring import embeddings
@@ -49,7 +49,8 @@ PUBLISHED_RATIOS = (0.724 / 1.007, 0.545 / 0.791, 0.486 / 0.686, 0.450 / 0.616, 
 _LEAST_MAT = 0.05  # GeV, as the study judges its own
 _LEAST_SIGNAL = 100  # test events of a bin in which a margin over the cuts is more than chance
 _NONE = Estimate(float("nan"), 0.0)
-_HEADS = (PION, *minerva.SIGNAL)
+_GROUPS = 3  # of the predicted W, each with a threshold of its own
+_OWN_WEIGHT = 0.3  # of the loss of a task's own head and of W, beside the classes and the energy
 PAIRED = {**{f"auprc_{task}": 1 for task in minerva.SIGNAL}, "iqr_over_mpv": -1}  # figures compared; 1: more is better
 
 
@@ -58,7 +59,8 @@ class Options(Settings):
 
     pool, validation, test: events to draw labelled ones from (every seed its own, which overlap if the pool is smaller than
     labels times seeds), to choose the best step, and to test. variant: of the simulation, see cloudchamber.neutrinos.
-    steps, batch, optimisation: of every training alike, further entries of a recipe's optimisation.
+    heads: whether a fine-tuning starts from the heads that its weights have, or from new ones. steps, batch, optimisation: of
+    every training alike, further entries of a recipe's optimisation.
     """
 
     tuples: tuple[str, ...] = ()
@@ -66,15 +68,16 @@ class Options(Settings):
     tokens: str = "minerva_blobs"
     variant: str = "nominal"
     weights: str = "xs-nu"
+    heads: Literal["kept", "new"] = "kept"
     labels: tuple[int, ...] = (100, 1000, 10_000)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     pool: int = 50_000
-    validation: int = 400
-    test: int = 8000
+    validation: int = 1000
+    test: int = 16_000
     steps: int = 150
     batch: int = 128
     max_particles: int = 128
-    optimisation: dict[str, Any] = Field(default_factory=dict)
+    optimisation: dict[str, Any] = Field(default_factory=lambda: {"validations": 30})
     simulation_seed: int = 2604
     workers: int | None = None
     device: str = "cpu"
@@ -90,7 +93,8 @@ class Options(Settings):
 class Exam:
     """What the scores of the test events are compared with. variables: (N,) by task and name; edges: of their bins.
 
-    judged: (N,) events that the energy is judged on. energy, q3: true, in GeV.
+    judged, calibrating: (N,) test and (V,) validation events that the energy is judged and its spread calibrated on.
+    energy, q3: true, in GeV.
     """
 
     pion: NDArray[np.int64]
@@ -98,6 +102,7 @@ class Exam:
     edges: Mapping[str, Mapping[str, tuple[float, ...]]]
     cuts: Mapping[str, Mapping[str, Mask]]
     judged: Mask
+    calibrating: Mask
     energy: Numbers
     q3: Numbers
 
@@ -115,7 +120,7 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
     sample, exam = prepare(options)
     cloud = sample.cloud
     others = {"trees": baselines.boosted_trees, "mlp": baselines.mlp, **(contestants or {})}
-    unbinned = {"trees", "mlp", *(f"{arm}_softmax" for arm in ARMS)}
+    unbinned = {"trees", "mlp", *(f"{arm}_own" for arm in ARMS)}
     found: dict[str, list[Estimate]] = {n: [e] for n, e in _without_training(cloud[: options.test], exam).items()}
     for number in options.labels:
         bins, losses = number == max(options.labels), list[dict[Arm, dict[int, float]]]()
@@ -125,8 +130,7 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
             curves: dict[Arm, dict[int, float]] = {}
             for arm in ARMS:
                 fitted, curves[arm] = train(sample, draw, options, arm)
-                scored[arm] = scores(fitted, sample, draw, options)
-                scored[f"{arm}_softmax"] = {PION: scored[arm][PION], **_by_sums(sample, draw, scored[arm])}
+                scored[arm], scored[f"{arm}_own"] = scores(fitted, sample, exam, draw, options)
             scored |= {name: made for name, contestant in others.items() if (made := contestant(sample, draw))}
             losses.append(curves)
             for model, tables in scored.items():
@@ -151,7 +155,7 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
 def prepare(options: Options) -> tuple[Sample, Exam]:
     """The events of the study, and what scores of the test events are judged by."""
     cloud = events(options)
-    return Sample(cloud, TrainingSet.from_cloud(cloud, options.max_particles)), _exam(cloud[: options.test])
+    return Sample(cloud, TrainingSet.from_cloud(cloud, options.max_particles)), _exam(cloud, options)
 
 
 def events(options: Options) -> Cloud:
@@ -178,26 +182,27 @@ def events(options: Options) -> Cloud:
     cloud = cloud[np.random.default_rng(options.simulation_seed).permutation(number)]
     pion = np.asarray(cloud.labels[PION])
     columns = {name: np.isin(pion, signal).astype(np.int64) for name, signal in minerva.SIGNAL.items()}
-    columns[ENERGY] = np.log1p(np.asarray(cloud.labels["available_energy"]) / UNIT_ENERGY)
-    labels = (
-        *(Label(name=n, classes=("rest", n)) for n in minerva.SIGNAL),
-        Label(name=ENERGY, description="ln(1 + E/0.1 GeV)"),
-    )
+    labels = tuple(Label(name=n, classes=("rest", n)) for n in minerva.SIGNAL)
     schema = cloud.schema.model_copy(update={"labels": (*cloud.schema.labels, *labels)})
     return Cloud(cloud.particles, {**cloud.events, **columns}, schema)
 
 
 def recipe(options: Options, arm: Arm, seed: int) -> Recipe:
-    """One training: the study's softmax, a head for each task, and the available energy with its spread."""
+    """One training: the study's softmax, a head for each task, the available energy and W with their spreads."""
+    config = read_config(weights_folder(options.weights))
+    trained = set() if arm == "scratch" or options.heads == "new" else {t.target for t in config.tasks}
+    number = {"task": "regress", "options": {"loss": "student", "transform": "log1p"}}
     return recipes.make(
         {
             "name": f"minerva {arm}",
-            "size": read_config(weights_folder(options.weights)).size,
+            "size": config.size,
             "weights": None if arm == "scratch" else options.weights,
             "adapt": arm,
             "tasks": (
-                *({"task": "classify", "target": name} for name in _HEADS),
-                {"task": "regress", "target": ENERGY, "options": {"loss": "gaussian"}},
+                {"task": "classify", "target": PION, "kept": PION in trained},
+                *({"task": "classify", "target": name, "weight": _OWN_WEIGHT} for name in minerva.SIGNAL),
+                {**number, "target": ENERGY, "kept": ENERGY in trained},
+                {**number, "target": "w", "weight": _OWN_WEIGHT, "kept": "w" in trained},
             ),
             "optimisation": {"steps": options.steps, "batch": options.batch, "checkpoints": 0, **options.optimisation},
             "max_particles": options.max_particles,
@@ -220,18 +225,37 @@ def train(sample: Sample, draw: Draw, options: Options, arm: Arm) -> tuple[Fitte
 
 
 @torch.inference_mode()
-def scores(fitted: Fitted, sample: Sample, draw: Draw, options: Options) -> Tables:
-    """The score tables of the test events from every head, with one pass of the backbone."""
-    vectors_NE = torch.from_numpy(embeddings(fitted.network.backbone, sample.data, draw.test, options.device))
-    encoded = Encoded(torch.empty(0), vectors_NE)
+def scores(fitted: Fitted, sample: Sample, exam: Exam, draw: Draw, options: Options) -> tuple[Tables, Tables]:
+    """The score tables of the test events, a task's as the sum over its classes; and those of the tasks' own heads.
+
+    The spread of the energy is scaled so that its pulls have width 1 on the validation events.
+    """
+    rows = np.concatenate([draw.test, draw.val])
+    vectors_NE = torch.from_numpy(embeddings(fitted.network.backbone, sample.data, rows, options.device))
+    encoded, n = Encoded(torch.empty(0), vectors_NE), len(draw.test)
     heads = {str(t.spec.target): t.cpu().predict(encoded).numpy() for t in fitted.network.tasks}
-    found = {name: baselines.table(sample, draw, name, heads[name]) for name in _HEADS}
-    return found | {ENERGY: baselines.table(sample, draw, ENERGY, heads[ENERGY][:, :1], heads[ENERGY][:, 1:])}
+    energy, spread = heads[ENERGY].astype(np.float64).T
+    true = np.asarray(sample.cloud.labels[ENERGY])[draw.val]
+    scale = minerva.pull_width(_pull(energy[n:], spread[n:], true)[exam.calibrating])
+    found = baselines.tables(sample, draw, heads[PION][:n], energy[:n], scale * spread[:n])
+    own = {name: baselines.table(sample, draw, name, heads[name][:n]) for name in minerva.SIGNAL}
+    return found | {"w": baselines.table(sample, draw, "w", heads["w"][:n, :1])}, {PION: found[PION], **own}
+
+
+def _pull(energy: Numbers, spread: NDArray[np.floating], true: NDArray[np.floating]) -> Numbers:
+    """(predicted - true) / spread, of ln(1 + E / GeV), which is what is learned."""
+    predicted = np.maximum(energy, 0)
+    return np.asarray((np.log1p(predicted) - np.log1p(true)) * (1 + predicted) / spread)
 
 
 def judge(tables: Tables, exam: Exam, *, bins: bool) -> dict[str, Estimate]:
-    """The figures of one model by name. bins: whether also those in bins of the truth."""
+    """The figures of one model by name. bins: whether also those in bins of the truth.
+
+    `tpr_<place>`: one threshold for all events, as in the study; `tpr_by_w_<place>`: one for each third of the predicted W.
+    """
     found: dict[str, Estimate] = {}
+    w = tables["w"].scores_NC[:, 0] if "w" in tables else None
+    thirds = None if w is None else np.digitize(w, np.quantile(w, np.arange(1, _GROUPS) / _GROUPS))
     for task in minerva.SIGNAL:
         score, signal = tables[task].scores_NC[:, 1].astype(np.float64), exam.signal(task)
         found[f"auprc_{task}"] = minerva.average_precision(signal, score)
@@ -246,23 +270,27 @@ def judge(tables: Tables, exam: Exam, *, bins: bool) -> dict[str, Estimate]:
             for i, one in enumerate(binned):
                 place = f"{task}_{variable}_{i}"
                 found |= {f"auprc_{place}": one.auprc, f"auroc_{place}": one.auroc, f"tpr_{place}": one.tpr}
+            if thirds is not None:
+                passed = minerva.passes_as_often(signal, score, cuts, thirds)
+                each = minerva.tag_bins(signal, passed, values, edges, passes_cuts=passed)
+                found |= {f"tpr_by_w_{task}_{variable}_{i}": one.tpr_cuts for i, one in enumerate(each)}
     if ENERGY not in tables:
         return found
     energy = tables[ENERGY].where(exam.judged)
     learned, spread = energy.scores_NC[:, 0].astype(np.float64), energy.spread_NC
-    pull = None if spread is None else (learned - energy.truth) / spread[:, 0]
-    energies = (exam.energy[exam.judged], np.expm1(np.maximum(learned, 0)) * UNIT_ENERGY)
-    return found | _energy_figures(*energies, exam.q3[exam.judged], pull)
+    pull = None if spread is None else _pull(learned, spread[:, 0], energy.truth)
+    return found | _energy_figures(exam.energy[exam.judged], learned, exam.q3[exam.judged], pull)
 
 
 def _energy_figures(true: Numbers, reco: Numbers, q3: Numbers, pull: Numbers | None = None) -> dict[str, Estimate]:
-    """In bins of q3, and the mean of IQR/MPV over them."""
+    """In bins of q3; the mean of IQR/MPV over them; the width of all pulls."""
     binned = minerva.energy_bins(true, reco, q3, pull=pull)
     names = ("iqr_over_mpv", "mpv", "bias", "pull")
     found = {f"{n}_{i}": getattr(one, n) for i, one in enumerate(binned) for n in names}
     widths = [one.iqr_over_mpv for one in binned]
     error = float(np.sqrt(np.sum(np.square([w.error for w in widths])))) / len(widths)
-    return found | {"iqr_over_mpv": Estimate(float(np.mean([w.value for w in widths])), error)}
+    found["iqr_over_mpv"] = Estimate(float(np.mean([w.value for w in widths])), error)
+    return found if pull is None else found | {"pull": minerva.bootstrapped(minerva.pull_width, pull)}
 
 
 def _without_training(cloud: Cloud, exam: Exam) -> dict[str, Estimate]:
@@ -290,7 +318,9 @@ def _without_training(cloud: Cloud, exam: Exam) -> dict[str, Estimate]:
     return found
 
 
-def _exam(cloud: Cloud) -> Exam:
+def _exam(cloud: Cloud, options: Options) -> Exam:
+    calibrating = _judged(cloud[options.test : options.test + options.validation])
+    cloud = cloud[: options.test]
     labels = cloud.labels
     pions = {task: "pi0" if task == "cc1pi0" else "pion" for task in minerva.SIGNAL}
     variables = {
@@ -300,17 +330,18 @@ def _exam(cloud: Cloud) -> Exam:
         }
         for task, pion in pions.items()
     }
-    pion_class, energy = np.asarray(labels[PION]), np.asarray(labels["available_energy"])
+    pion_class, energy = np.asarray(labels[PION]), np.asarray(labels[ENERGY])
     fixed = {"w": minerva.W_EDGES, "q3": minerva.TAG_Q3_EDGES}
     edges = {
         task: fixed | {n: minerva.equal_bins(v[n], np.isin(pion_class, minerva.SIGNAL[task])) for n in v if n not in fixed}
         for task, v in variables.items()
     }
-    momentum = muon_momentum(cloud)
-    judged = minerva.has_energy_figures(
-        cloud.events["muon_theta"], momentum, cloud.events["hadron_recoil_ccinc_energy"], energy
-    )
-    return Exam(pion_class, variables, edges, cuts(cloud), judged, energy, np.asarray(labels["q3"]))
+    return Exam(pion_class, variables, edges, cuts(cloud), _judged(cloud), calibrating, energy, np.asarray(labels["q3"]))
+
+
+def _judged(cloud: Cloud) -> Mask:
+    theta, recoil = cloud.events["muon_theta"], cloud.events["hadron_recoil_ccinc_energy"]
+    return minerva.has_energy_figures(theta, muon_momentum(cloud), recoil, cloud.labels[ENERGY])
 
 
 def draw_labels(sample: Sample, options: Options, number: int, seed: int) -> Draw:
@@ -321,12 +352,6 @@ def draw_labels(sample: Sample, options: Options, number: int, seed: int) -> Dra
     sizes = [max(2, round(number * len(g) / len(pion))) for g in groups]
     chosen = [np.take(g, np.arange(turn * n, (turn + 1) * n), mode="wrap") for g, n in zip(groups, sizes, strict=True)]
     return Draw(np.sort(np.concatenate(chosen)) + first, np.arange(options.test, first), np.arange(options.test), seed)
-
-
-def _by_sums(sample: Sample, draw: Draw, tables: Tables) -> Tables:
-    """The tasks' tables from the softmax over the pion classes, as in the study."""
-    summed = baselines.tables(sample, draw, tables[PION].scores_NC, tables[ENERGY].scores_NC[:, 0])
-    return {name: summed[name] for name in minerva.SIGNAL}
 
 
 def _speed(curves: list[dict[Arm, dict[int, float]]]) -> dict[str, list[float]]:
@@ -359,8 +384,8 @@ def compared(full: Mapping[str, list[Estimate]], scratch: Mapping[str, list[Esti
 
 
 def _worst(found: Mapping[str, list[Estimate]], exam: Exam, number: int) -> dict[str, Estimate]:
-    """Extremes over bins: the least margin over the cuts (with at least 100 signal events), the pull farthest from 1, the
-    largest bias; and IQR/MPV over that of the calorimetric energy in every bin.
+    """Extremes over bins: the least margin over the cuts (with at least 100 signal events) and the largest bias; how far the
+    width of all pulls is from 1; and IQR/MPV over that of the calorimetric energy in every bin.
     """
     model = f"full_{number}"
     result = {}
@@ -370,13 +395,13 @@ def _worst(found: Mapping[str, list[Estimate]], exam: Exam, number: int) -> dict
             for i in range(len(exam.edges[task][variable]) - 1):
                 if found[f"signal_{place}_{i}"][0].value < _LEAST_SIGNAL:
                     continue
-                ours, cuts = mean(found[f"tpr_{place}_{i}_{model}"]), found[f"tpr_{place}_{i}_cuts"][0]
+                ours, cuts = mean(found[f"tpr_by_w_{place}_{i}_{model}"]), found[f"tpr_{place}_{i}_cuts"][0]
                 margins.append(Estimate(ours.value - cuts.value, float(np.hypot(ours.error, cuts.error))))
             result[f"margin_over_cuts_{place}"] = min(margins, key=lambda m: m.value, default=_NONE)
-    for name, centre in (("pull", 1.0), ("bias", 0.0)):
-        each = [mean(found[f"{name}_{i}_{model}"]) for i in range(len(PUBLISHED_RATIOS))]
-        off = [abs(e.value - centre) for e in each]
-        result[f"largest_{name}"] = Estimate(max(off), each[off.index(max(off))].error) if np.isfinite(off).all() else _NONE
+    pull, biases = mean(found[f"pull_{model}"]), [mean(found[f"bias_{i}_{model}"]) for i in range(len(PUBLISHED_RATIOS))]
+    result["pull_off"] = Estimate(abs(pull.value - 1), pull.error)
+    off = [abs(e.value) for e in biases]
+    result["largest_bias"] = Estimate(max(off), biases[off.index(max(off))].error) if np.isfinite(off).all() else _NONE
     for i in range(len(PUBLISHED_RATIOS)):
         ours, theirs = mean(found[f"iqr_over_mpv_{i}_{model}"]), found[f"iqr_over_mpv_{i}_calorimetric"][0]
         ratio = ours.value / theirs.value
@@ -390,7 +415,7 @@ def _targets(options: Options) -> tuple[Target, ...]:
     for number in (n for n in options.labels if n <= 10_000):
         found += [*(Target(f"p_{name}_{number}", "<=", 0.05) for name in PAIRED), Target(f"steps_share_{number}", "<=", 0.5)]
     found += [Target(f"margin_over_cuts_{t}_{v}", ">=", 0.0) for t in minerva.SIGNAL for v in _VARIABLES if v != "pion_theta"]
-    found += [Target("largest_pull", "<=", 0.05), Target("largest_bias", "<=", 0.02)]
+    found += [Target("pull_off", "<=", 0.05), Target("largest_bias", "<=", 0.02)]
     return (*found, *(Target(f"energy_ratio_{i}", "<=", ratio) for i, ratio in enumerate(PUBLISHED_RATIOS)))
 
 

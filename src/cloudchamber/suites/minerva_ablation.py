@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from cloudchamber import recipe as recipes
 from cloudchamber.data.training_set import TrainingSet
@@ -42,9 +43,11 @@ class Options(minerva.Options):
     seeds: tuple[int, ...] = (0, 1, 2)
     pool: int = 4000
     test: int = 6000
-    steps: int = 200
-    pretraining_events: int = 20_000
-    pretraining_steps: int = 800
+    validation: int = 500
+    steps: int = 120
+    optimisation: dict[str, Any] = Field(default_factory=lambda: {"validations": 12})
+    pretraining_events: int = 12_000
+    pretraining_steps: int = 500
     pretraining_batch: int = 128
 
     @classmethod
@@ -94,12 +97,14 @@ _ADAPTATIONS: tuple[Arm, ...] = ("full", "lora", "probe", "scratch")
 def study(options: Options, tell: Tell) -> Findings:
     """Every row with the same labels, steps and seeds; figures are means over seeds, gains those over scratch, seed by seed.
 
-    One row per way of adapting the weights; per mixture of a small pre-training at equal steps; per change of what the labelled
-    and the tested events are, of which the weights have seen none.
+    One row per way of adapting the weights, with their heads and, in full, with new ones; per mixture of a small pre-training
+    at equal steps; per change of what the labelled and the tested events are, of which the weights have seen none.
     """
     sample, exam = minerva.prepare(options)
     rows: dict[str, dict[str, list[Estimate]]] = {arm: _row(sample, exam, options, arm, tell, arm) for arm in _ADAPTATIONS}
-    gains: dict[str, Mapping[str, list[Estimate]]] = {arm: rows["scratch"] for arm in _ADAPTATIONS if arm != "scratch"}
+    new = options.model_copy(update={"heads": "new"})
+    rows["full_new_heads"] = _row(sample, exam, new, "full", tell, "full, new heads")
+    gains: dict[str, Mapping[str, list[Estimate]]] = {row: rows["scratch"] for row in rows if row != "scratch"}
     for name, changes in _ELSEWHERE.items():
         changed = options.model_copy(update=dict(changes))
         events = minerva.prepare(changed)
@@ -166,7 +171,7 @@ def _row(sample: Sample, exam: Exam, options: Options, arm: Arm, tell: Tell, nam
     for seed in options.seeds:
         draw = minerva.draw_labels(sample, options, options.labels[0], seed)
         fitted, _ = minerva.train(sample, draw, options, arm)
-        judged = minerva.judge(minerva.scores(fitted, sample, draw, options), exam, bins=False)
+        judged = minerva.judge(minerva.scores(fitted, sample, exam, draw, options)[0], exam, bins=False)
         for figure in PAIRED:
             found.setdefault(figure, []).append(judged[figure])
     tell(f"{name}: " + ", ".join(f"{n} {np.mean([e.value for e in v]):.3f}" for n, v in found.items()))

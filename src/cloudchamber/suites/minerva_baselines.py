@@ -26,8 +26,8 @@ from cloudchamber.stats import ScoreTable
 from cloudchamber.stats.minerva import SIGNAL
 
 Tables = Mapping[str, ScoreTable]  # of PION, of each task in SIGNAL, of ENERGY
-PION, ENERGY = "pion_class", "log_available_energy"
-UNIT_ENERGY = 0.1  # GeV: what is learned is ln(1 + E / 0.1 GeV), near the logarithm where reco/true is judged
+PION, ENERGY = "pion_class", "available_energy"
+_UNIT_ENERGY = 0.1  # GeV: what is learned here is ln(1 + E / 0.1 GeV), near the logarithm where reco/true is judged
 _SMALL = 500  # events; with fewer a tenth of them tells nothing about when to stop
 
 
@@ -76,9 +76,9 @@ def mlp(sample: Sample, draw: Draw) -> Tables:
 
 
 def tables(
-    sample: Sample, draw: Draw, pion_NC: NDArray[Any], energy_N: NDArray[Any], *, spread_N: NDArray[Any] | None = None
+    sample: Sample, draw: Draw, pion_NC: NDArray[Any], energy_N: NDArray[Any], spread_N: NDArray[Any] | None = None
 ) -> dict[str, ScoreTable]:
-    """The score tables of the test events from the probabilities of the pion classes and ln(1 + E / 0.1 GeV).
+    """The score tables of the test events from the probabilities of the pion classes and the available energy [GeV].
 
     A task's score is the sum over its signal's classes, as in the study.
     """
@@ -114,7 +114,8 @@ def _fitted(sample: Sample, draw: Draw, classifier: Any, regressor: Any) -> Tabl
     classifier.fit(x_NG[draw.train], pion[draw.train])
     pion_NC = np.zeros((len(draw.test), len(PION_CLASSES)))
     pion_NC[:, classifier.classes_] = classifier.predict_proba(x_NG[draw.test])  # few labels may lack a class
-    return tables(sample, draw, pion_NC, regressor.fit(x_NG[known], energy[known]).predict(x_NG[draw.test]))
+    regressor.fit(x_NG[known], np.log1p(energy[known] / _UNIT_ENERGY))
+    return tables(sample, draw, pion_NC, _UNIT_ENERGY * np.expm1(regressor.predict(x_NG[draw.test])))
 
 
 def _summary(cloud: Cloud) -> NDArray[np.float64]:

@@ -19,18 +19,22 @@ from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, target
 
+_ONE_SIGMA = NormalDist().cdf(1)
+
 
 class Options(TaskOptions):
     """centre, scale: of the target in its unit, set from the training events. loss: of the standardised residual.
 
-    "gaussian" learns a spread per event and gives it; "quantile" learns quantiles at `levels` by the pinball loss, which
-    assumes no shape, and gives the median as the value; "huber" (threshold 1) gives the value alone. transform: "log1p"
-    standardises ln(1 + target), for numbers that spread over decades as energies do; what is given back is then the median.
+    "gaussian" learns a spread per event and gives it. "student" does the same with the tails of Student's t of 4 degrees of
+    freedom, so that events far off neither set the value nor make the loss grow without bounds. "quantile" learns quantiles at
+    `levels` by the pinball loss, which assumes no shape, and gives the median as the value; "huber" (threshold 1) gives the
+    value alone. transform: "log1p" standardises ln(1 + target), for numbers that spread over decades as energies do; what is
+    given back is then the median.
     """
 
     centre: float = 0.0
     scale: float = 1.0
-    loss: Literal["gaussian", "quantile", "huber"] = "gaussian"
+    loss: Literal["gaussian", "student", "quantile", "huber"] = "gaussian"
     transform: Literal["none", "log1p"] = "none"
     levels: tuple[float, ...] = (0.025, 0.16, 0.5, 0.84, 0.975)
 
@@ -67,12 +71,16 @@ class Regress(Task):
         if self.options.loss == "huber":
             losses = torch.nn.functional.huber_loss(mean_B, scaled_B, reduction="none")
         else:
-            losses = 0.5 * ((scaled_B - mean_B) / log_sigma_B.exp()).square() + log_sigma_B + 0.5 * math.log(2 * math.pi)
+            squared_B = ((scaled_B - mean_B) / log_sigma_B.exp()).square()
+            student = self.options.loss == "student"
+            losses = log_sigma_B + (
+                2.5 * torch.log1p(squared_B / 4) + math.log(8 / 3) if student else 0.5 * squared_B + 0.5 * math.log(2 * math.pi)
+            )
         return torch.where(known_B, losses, 0.0)
 
     def predict(self, encoded: Encoded) -> Tensor:
-        """(B, 2) value and its standard deviation in the target's unit; with "quantile" (B, 1 + Q) median and quantiles; with
-        "huber" (B, 1) the value alone.
+        """(B, 2) value and its spread, half of the central 68.3 %, in the target's unit; with "quantile" (B, 1 + Q) median and
+        quantiles; with "huber" (B, 1) the value alone.
         """
         if self.options.loss == "quantile":
             found_BQ = self._in_unit(self._quantiles(encoded))
@@ -82,7 +90,7 @@ class Regress(Task):
         if self.options.loss == "huber":
             return value_B[:, None]
         slope_B = 1 + value_B if self.options.transform == "log1p" else 1.0  # d target / d what is standardised
-        return torch.stack([value_B, log_sigma_B.exp() * self.options.scale * slope_B], dim=1)
+        return torch.stack([value_B, log_sigma_B.exp() * self._inverse(_ONE_SIGMA) * self.options.scale * slope_B], dim=1)
 
     def quantiles(self, predicted_NM: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """(N, Q) quantiles at `options.levels` from what `predict` gives; None with "huber"."""
@@ -90,11 +98,15 @@ class Regress(Task):
             return None
         if self.options.loss == "quantile":
             return predicted_NM[:, 1:]
-        normal_Q = np.array([NormalDist().inv_cdf(level) for level in self.options.levels], dtype=np.float32)
+        shape_Q = np.array([self._inverse(x) / self._inverse(_ONE_SIGMA) for x in self.options.levels], dtype=np.float32)
         value_N1, spread_N1 = predicted_NM[:, :1], predicted_NM[:, 1:]
         if self.options.transform == "log1p":
-            return np.asarray(np.expm1(np.log1p(value_N1) + spread_N1 / (1 + value_N1) * normal_Q))
-        return value_N1 + spread_N1 * normal_Q
+            return np.asarray(np.expm1(np.log1p(value_N1) + spread_N1 / (1 + value_N1) * shape_Q))
+        return value_N1 + spread_N1 * shape_Q
+
+    def _inverse(self, level: float) -> float:
+        """The quantile of the residual's shape, in units of its scale."""
+        return _student_quantile(level) if self.options.loss == "student" else NormalDist().inv_cdf(level)
 
     def _in_unit(self, standardised: Tensor) -> Tensor:
         value = standardised * self.options.scale + self.options.centre
@@ -112,6 +124,16 @@ class Regress(Task):
     def _read(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         mean_B, log_sigma_B = self.out(self.norm(encoded.pooled_BE)).unbind(dim=1)
         return mean_B, log_sigma_B.clamp(-7, 7)
+
+
+def _student_quantile(level: float) -> float:
+    """Of Student's t of 4 degrees of freedom (W. T. Shaw, J. Comput. Finance 9 (2006) 37).
+
+    >>> round(_student_quantile(0.975), 3)
+    2.776
+    """
+    root = math.sqrt(4 * level * (1 - level))
+    return math.copysign(2 * math.sqrt(max(math.cos(math.acos(min(root, 1.0)) / 3) / root - 1, 0.0)), level - 0.5)
 
 
 TASK = TaskKind("regress", Regress, classes=False)

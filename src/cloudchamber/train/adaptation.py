@@ -31,14 +31,14 @@ def restrict(network: Network, recipe: Recipe, report: LoadReport, generator: to
 
 
 def kept_spec(spec: TaskSpec, config: WeightsConfig) -> TaskSpec:
-    """A task whose head is kept, with the options that its head was trained with; BadRecipe if the weights have none."""
+    """A task whose head is kept, with its head's own options but for those that the recipe gives; BadRecipe without a head."""
     known = {(t.task, t.target): t for t in config.tasks}
     own = known.get((spec.task, spec.target))
     if own is None:
         names = [f"{task} of {target}" if target else task for task, target in known]
         asked = f"{spec.task} of {spec.target}" if spec.target else spec.task
         raise BadRecipe(f"the weights have no head for {asked!r} that could be kept. Nearest: {nearest(asked, names)}.")
-    return spec.model_copy(update={"options": own.options})
+    return spec.model_copy(update={"options": {**own.options, **spec.options}})
 
 
 def keep_heads(network: Network, folder: Path) -> None:

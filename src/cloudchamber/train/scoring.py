@@ -231,11 +231,11 @@ def _collect(
 ) -> NDArray[np.float32]:
     backbone.eval().to(device)
     parts, order = [], []
-    position = {int(row): i for i, row in enumerate(rows)}
-    for batch in micro_batches(data, rows, MAX_TOKENS):
+    once, place = np.unique(rows, return_inverse=True)  # a row may be asked for twice
+    for batch in micro_batches(data, once, MAX_TOKENS):
         parts.append(read(backbone(Inputs.of(batch, device))).float().cpu().numpy())
-        order.append([position[int(i)] for i in batch.index_B])
+        order.append(np.searchsorted(once, batch.index_B))
     stacked = np.concatenate(parts)
     result = np.empty_like(stacked)
     result[np.concatenate(order)] = stacked
-    return result
+    return result[place]
