@@ -18,6 +18,7 @@ from scipy.special import logsumexp
 import posterior
 import record
 import timing
+from cloudchamber.errors import BadInput
 from cloudchamber.search import battery, followup
 from cloudchamber.search.followup import Limits, Policy, Stage, Stored
 from cloudchamber.search.methods import kernel
@@ -187,10 +188,20 @@ def library(ladder: Ladder, size: Size) -> Runs:
     null = [ladder.run(np.zeros(_POOL), _CHUNK) for _ in range(-(-size.null // _CHUNK))]
     injected = []
     for i, z in enumerate(ladder.rng.uniform(*_STRENGTH, _SIGNALS)):
-        shapes = battery.alternatives(ladder.x_NF, len(battery.FAMILIES), z**2 / 2 / _EVENTS, int(ladder.rng.integers(1 << 30)))
-        injected.append(ladder.run(shapes[i % len(shapes)].log_ratio_N, size.injected // _SIGNALS))
+        shape = _shape(ladder, i % len(battery.FAMILIES), z**2 / 2 / _EVENTS)
+        injected.append(ladder.run(shape.log_ratio_N, size.injected // _SIGNALS))
     costs = np.stack([ladder.cost() for _ in range(size.timed)])
     return Runs(np.concatenate(null), np.concatenate(injected), costs)
+
+
+def _shape(ladder: Ladder, family: int, kl: float) -> battery.Alternative:
+    """A signal of a family at a divergence; a place with too few events for it is drawn again."""
+    for _ in range(_DRAWS):
+        try:
+            return battery.alternatives(ladder.x_NF, len(battery.FAMILIES), kl, int(ladder.rng.integers(1 << 30)))[family]
+        except BadInput as error:
+            last = error
+    raise last
 
 
 def replay(runs: Runs, policies: dict[str, Policy], campaigns: int) -> dict[str, dict[str, NDArray[np.float64]]]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -143,13 +143,24 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
         arms = ({n: found[f"{n}_{arm}_{number}"] for n in PAIRED} for arm in ARMS)
         found |= {f"{n}_{number}": [e] for n, e in compared(*arms).items()}
     found |= {n: [e] for n, e in _worst(found, exam, max(options.labels)).items()}
-    finite = {n: tuple(v) for n, v in found.items() if np.isfinite([(e.value, e.error) for e in v]).all()}
-    asked = _targets(options)
+    return findings({n: tuple(v) for n, v in found.items()}, _targets(options), sample, options, _shares(exam))
+
+
+def findings(
+    found: Mapping[str, tuple[Estimate, ...]],
+    asked: Sequence[Target],
+    sample: Sample,
+    options: Options,
+    more: Mapping[str, Any] | None = None,
+) -> Findings:
+    """The figures that the events define, and the targets of those; of few events others have none, which is counted."""
+    finite = {n: v for n, v in found.items() if np.isfinite([(e.value, e.error) for e in v]).all()}
     there = tuple(t for t in asked if t.figure in finite)
     finite["targets_without_a_figure"] = (Estimate(float(len(asked) - len(there)), 0.0),)
-    owed = citations(recipe(options, "full", 0), cloud.schema)
-    about = {"dataset": cloud.schema.dataset, "simulated_by_us": not options.tuples, "test": options.test, **_shares(exam)}
-    return Findings(finite, (*there, Target("targets_without_a_figure", "<=", 0)), about, tuple(owed))
+    schema = sample.cloud.schema
+    about = {"dataset": schema.dataset, "simulated_by_us": not options.tuples, "test": options.test, **(more or {})}
+    owed = tuple(citations(recipe(options, "full", 0), schema))
+    return Findings(finite, (*there, Target("targets_without_a_figure", "<=", 0)), about, owed)
 
 
 def prepare(options: Options) -> tuple[Sample, Exam]:

@@ -25,7 +25,7 @@ from cloudchamber.suites import minerva
 from cloudchamber.suites.base import Findings, Suite, Tell
 from cloudchamber.suites.minerva import PAIRED, Arm, Exam
 from cloudchamber.suites.minerva_baselines import PION, Sample
-from cloudchamber.train.fit import Fitted, citations, fit
+from cloudchamber.train.fit import Fitted, fit
 from cloudchamber.train.network import save
 from cloudchamber.train.rows import Rows
 from cloudchamber.train.scoring import predicting_task, score_table
@@ -123,9 +123,7 @@ def study(options: Options, tell: Tell) -> Findings:
     found |= {f"{figure}_{row}": tuple(v) for row, of_row in rows.items() for figure, v in of_row.items()}
     for row, scratch in gains.items():
         found |= {f"{name}_{row}": (estimate,) for name, estimate in minerva.compared(rows[row], scratch).items()}
-    owed = citations(minerva.recipe(options, "full", 0), sample.cloud.schema)
-    about = {"dataset": sample.cloud.schema.dataset, "simulated_by_us": not options.tuples, "test": options.test}
-    return Findings(found, _targets(), about, tuple(owed))
+    return minerva.findings(found, _targets(), sample, options)
 
 
 def pretrain(
