@@ -34,6 +34,7 @@ _EVENTS, _REFERENCE, _POOL, _COLUMNS = 500, 2000, 2000, 6
 _ENCODERS = 3
 _SIGNALS, _STRENGTH = 24, (4.0, 10.0)  # shapes, and the best possible significance of one half
 _CHUNK = 500
+_DRAWS = 100  # places that are tried for a signal
 
 
 @dataclass(frozen=True)
