@@ -43,8 +43,9 @@ class _Estimator(BaseEstimator):
     weights: shipped weights ("xs"), a run or weights folder; with adapt="scratch" a size. adapt: "full" trains all, "lora"
     low-rank changes (of `rank`, 8 without it) and the head, "probe" the head alone, "scratch" starts at random. steps,
     learning_rate: by themselves from the number of events and the size if None. validation_fraction: of the events, to
-    choose the best step. new_features: features unknown to the weights that may be added with zero embeddings. options: of
-    the task, such as {"transform": "log1p"} for energies that spread over decades, or {"loss": "quantile"}.
+    choose the best step. new_features: features unknown to the weights that may be added with zero embeddings. keep_head: start
+    from the head that the weights have for the target, where they learned the same of other events. options: of the task, such
+    as {"transform": "log1p"} for energies that spread over decades, or {"loss": "quantile"}.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class _Estimator(BaseEstimator):
         validation_fraction: float = 0.15,
         max_particles: int = 128,
         new_features: tuple[str, ...] = (),
+        keep_head: bool = False,
         options: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ):
@@ -73,6 +75,7 @@ class _Estimator(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.max_particles = max_particles
         self.new_features = new_features
+        self.keep_head = keep_head
         self.options = options
         self.device = device
 
@@ -195,6 +198,7 @@ class _Estimator(BaseEstimator):
         scratch, options = self.adapt == "scratch", dict(self.options or {})
         if scratch and str(self.weights) not in SIZES:
             raise BadInput(f"adapt='scratch' takes a size ({', '.join(SIZES)}) in place of weights, got {self.weights!r}")
+        task = {"task": "classify" if label.classes else "regress", "target": label.name, "kept": self.keep_head}
         return recipes.make(
             {
                 "name": type(self).__name__,
@@ -202,7 +206,7 @@ class _Estimator(BaseEstimator):
                 "weights": None if scratch else str(self.weights),
                 "adapt": self.adapt,
                 "rank": self.rank,
-                "tasks": ({"task": "classify" if label.classes else "regress", "target": label.name, "options": options},),
+                "tasks": ({**task, "options": options},),
                 "optimisation": numbers,
                 "max_particles": self.max_particles,
                 "new_features": self.new_features,

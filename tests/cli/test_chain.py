@@ -9,6 +9,7 @@ import pytest
 from tests.toy import labelled_cloud
 from typer.testing import CliRunner
 
+from cloudchamber import recipe as recipes
 from cloudchamber.cli.main import app
 from cloudchamber.data import store
 from cloudchamber.run import Run
@@ -71,6 +72,8 @@ def test_the_chain_from_file_to_report(folder, monkeypatch):
     assert run.done
     assert run.summary["test"]["auc"] > 0.8
     assert {p["path"].rsplit("/", 1)[-1] for p in run.info["parents"]} == {"jets.h5", "model.safetensors"}
+    cloudchamber(*tune[:-4], "--steps", "2", "--keep-head", "-o", "kept", cwd=folder)
+    assert recipes.load(folder / "kept" / "recipe.yaml").tasks[0].kept
     cloudchamber("predict", "tuned", "jets.h5", "-o", "scores.parquet", "--embed", cwd=folder)
     table = ScoreTable.read(folder / "scores.parquet")
     assert len(table) == 240

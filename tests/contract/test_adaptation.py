@@ -46,6 +46,14 @@ def test_lora_changes_nothing_at_step_0_to_the_last_bit(data):
     assert network.state_dict().keys() == cc.load("xs").state_dict().keys()
 
 
+def test_events_that_are_asked_for_twice_are_given_twice(data):
+    network = cc.load("xs")
+    network.bind(data)
+    rows = np.array([7, 3, 7, 59])
+    each = embeddings(network.backbone, data, np.arange(60))
+    np.testing.assert_allclose(embeddings(network.backbone, data, rows), each[rows], atol=1e-4)  # other widths, other rounding
+
+
 def test_lora_trains_only_its_own_matrices_and_the_head(data):
     recipe = lora_recipe()
     fitted = fit.fit(recipe, data, split_rows(data, recipe))

@@ -9,7 +9,7 @@ from tests.toy import FEATURES, toy_cloud
 
 import cloudchamber as cc
 from cloudchamber.data import store
-from cloudchamber.errors import BadInput, BadSchema, BadWeights
+from cloudchamber.errors import BadInput, BadRecipe, BadSchema, BadWeights
 from cloudchamber.events import Cloud, Feature
 
 # scikit-learn's own checks that need no array X. The others pass (n_samples, n_features) arrays to fit; an event is
@@ -150,6 +150,17 @@ def test_the_shipped_weights_are_adapted_and_the_probe_leaves_the_backbone_alone
     probe = cc.Classifier("xs", adapt="probe", steps=20, seed=1).fit(cloud, "label")
     assert all(np.array_equal(v, load[n]) for n, v in probe.network_.backbone.state_dict().items())
     assert any(not np.array_equal(v, load[n]) for n, v in full.network_.backbone.state_dict().items())
+
+
+def test_a_head_is_kept_where_the_weights_have_one_for_the_target(cloud, fitted, tmp_path):
+    fitted.save(tmp_path / "weights")
+    start = {"steps": 1, "learning_rate": 1e-6, "seed": 1}
+    kept = cc.Classifier(tmp_path / "weights", keep_head=True, **start).fit(cloud, "label")
+    assert np.allclose(kept.predict_proba(cloud), fitted.predict_proba(cloud), atol=1e-3)
+    new = cc.Classifier(tmp_path / "weights", **start).fit(cloud, "label")
+    assert np.allclose(new.predict_proba(cloud), 0.5, atol=1e-3)
+    with pytest.raises(BadRecipe, match="no head for 'regress of width'"):
+        cc.Regressor(tmp_path / "weights", keep_head=True, **start).fit(cloud, "width")
 
 
 def test_classes_are_compared_by_name_whatever_their_order(cloud, fitted):

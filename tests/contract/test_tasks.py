@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats as distributions
 from scipy.special import entr
 from scipy.stats import binomtest, kstest, lognorm, norm
 from tests.toy import labelled_cloud, toy_cloud
@@ -158,6 +159,26 @@ def test_value_and_spread_of_a_regression_are_the_first_two_moments(data):
     _, (value, spread), _ = learned(data, np.random.default_rng(1).exponential(size=n), loss="gaussian")
     assert value == pytest.approx(1, abs=4 / n**0.5)
     assert spread == pytest.approx(1, abs=4 * (2 / n) ** 0.5)  # the kurtosis of an exponential is 9
+
+
+def test_the_scale_of_students_t_is_found_and_events_far_off_move_nothing(data):
+    n, scale = 20_000, 0.7
+    truth = 2 + scale * distributions.t.rvs(4, size=n, random_state=2)
+    truth[:20] += 1e4
+    levels, (value, spread), quantiles = learned(data, truth, loss="student")
+    assert value == pytest.approx(2, abs=5 * scale / n**0.5)
+    assert spread == pytest.approx(scale * distributions.t.ppf(distributions.norm.cdf(1), 4), rel=5 / n**0.5 + 20 / n * 2)
+    expected = 2 + scale * distributions.t.ppf(levels, 4)
+    np.testing.assert_allclose(quantiles, expected, atol=0.03 * (expected[-1] - 2))
+
+
+def test_the_loss_of_students_t_is_scipys(data):
+    task = fresh(data, TaskSpec(task="regress", target="width", options={"loss": "student"})).tasks[0]
+    truth, same = np.array([-3.0, 0.2, 40.0]), torch.zeros(3, task.out.in_features)
+    events = bare(3, width=truth)
+    with torch.inference_mode():
+        found = task.loss(Encoded(same[:, None], same), Inputs.of(events), events)
+    np.testing.assert_allclose(found, -distributions.t.logpdf(truth, 4), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["gaussian", "quantile"])

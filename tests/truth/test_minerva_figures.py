@@ -120,3 +120,12 @@ def test_the_energy_is_judged_on_the_studys_events():
     cases += [({"muon_momentum": 1.4}, False), ({"muon_momentum": 20.1}, False), ({"truth": 0.049}, False)]
     for change, kept in cases:
         assert minerva.has_energy_figures(*({**good, **change}[n] for n in good)).tolist() is kept
+
+
+def test_a_threshold_in_every_group_lets_as_much_through_as_the_cuts_however_small_the_groups():
+    rng = np.random.default_rng(5)
+    n, rate = 40_000, 0.02
+    signal, cuts, groups = rng.random(n) < 0.5, rng.random(n) < rate, np.arange(n) // 50
+    passed = minerva.passes_as_often(signal, rng.normal(size=n), cuts, groups)
+    assert passed[signal].mean() == pytest.approx(rate, abs=4 * (rate / signal.sum()) ** 0.5 * 25 / 26 + rate / 26)
+    assert passed[~signal].sum() < cuts[~signal].sum()  # those at the threshold are left out

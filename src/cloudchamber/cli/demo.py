@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BEAM = "minerva_me"  # the pre-training of the shipped weights has seen jets, and neutrinos of the low-energy beam
 TOKENS = "minerva_blobs"
 PION, ENERGY = "pion_class", "available_energy"
+OF_ENERGY = {"transform": "log1p", "loss": "student"}
 SEEDS = (0, 1, 2)
 LABELS = 400  # training events per seed; every seed has its own
 VALIDATION = 400  # events, shared by the seeds
@@ -34,10 +35,10 @@ calorimeter could see, pions' and photons' total and protons' kinetic (as arXiv:
 
 All events are simulated, by cloudchamber's own generator and detector, in NuMI's medium-energy beam. The pre-training of
 {weights} has seen jets of a collider and neutrinos of the low-energy beam from the same generator, none of this beam. Each of
-{seeds} seeds draws its own {labels} labelled training events; one model starts from the shipped weights, the other from random
-numbers, and both make the same {steps} steps. {validation} further events choose the best step of both; {test}, seen by
-neither, give the figures. Without any training, 1.17 times the recoil energy has a resolution of {calorimetric:.3f} GeV for the
-available energy of the test events, with the same definition as below.
+{seeds} seeds draws its own {labels} labelled training events; one model starts from the shipped weights and the heads that
+they have for both, the other from random numbers, and both make the same {steps} steps. {validation} further events choose the
+best step of both; {test}, seen by neither, give the figures. Without any training, 1.17 times the recoil energy has a
+resolution of {calorimetric:.3f} GeV for the available energy of the test events, with the same definition as below.
 """
 
 
@@ -128,7 +129,9 @@ def _rows(data: TrainingSet, seed: int) -> Rows:
 
 def _recipe(adapt: str, weights: str, size: str, steps: int, seed: int, store: Path) -> Recipe:
     from cloudchamber import recipe as recipes
+    from cloudchamber.train.weights import read_config, weights_folder
 
+    trained = {t.target for t in read_config(weights_folder(weights)).tasks} if adapt != "scratch" else set()
     return recipes.make(
         {
             "name": f"demo {adapt}",
@@ -137,8 +140,8 @@ def _recipe(adapt: str, weights: str, size: str, steps: int, seed: int, store: P
             "adapt": adapt,
             "data": (str(store),),
             "tasks": (
-                {"task": "classify", "target": PION},
-                {"task": "regress", "target": ENERGY, "weight": 0.5, "options": {"transform": "log1p"}},
+                {"task": "classify", "target": PION, "kept": PION in trained},
+                {"task": "regress", "target": ENERGY, "weight": 0.5, "kept": ENERGY in trained, "options": OF_ENERGY},
             ),
             "optimisation": {"steps": steps, "batch": 64, "validations": 24, "checkpoints": 0},
             "seed": seed,

@@ -50,6 +50,7 @@ def finetune(  # typer reads the options in this order
     card: Annotated[Path | None, typer.Option(help="YAML card that describes the files.")] = None,
     leading_jets: Annotated[int | None, typer.Option(min=1, help="Events as their N leading anti-kt R = 1 jets.")] = None,
     max_particles: Annotated[int, typer.Option(min=1, help="Particles per event, leading in pT.")] = 128,
+    keep_head: Annotated[bool, typer.Option("--keep-head", help="Start from the head that the weights have for it.")] = False,
     new_feature: Annotated[list[str] | None, typer.Option(help="A feature unknown to the weights that may be added.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the killed run in --out.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -72,15 +73,16 @@ def finetune(  # typer reads the options in this order
             "train_events": train_events,
             "max_particles": max_particles,
             "new_features": tuple(new_feature or ()),
-            "tasks": ({"task": "classify", "target": target},),
+            "tasks": ({"task": "classify", "target": target, "kept": keep_head},),
             "optimisation": {"steps": steps, "batch": batch, "learning_rate": learning_rate, "layer_decay": layer_decay},
             "seed": seed,
             "seeds": seeds,
         }
     )
     events = fit.open_data(recipe)
+    task = fit.task_for(target, events.schema)
     train_run(
-        recipe.model_copy(update={"tasks": (fit.task_for(target, events.schema),)}),
+        recipe.model_copy(update={"tasks": (task.model_copy(update={"kept": keep_head}),)}),
         out,
         "finetune",
         arm=f"{_PREFIX[adapt]} {weights}",

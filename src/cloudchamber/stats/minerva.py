@@ -153,20 +153,15 @@ def tag_bins(
     *,
     passes_cuts: ArrayLike,
     background: Literal["in the bin", "all"] = "in the bin",
-    groups: ArrayLike | None = None,
 ) -> tuple[TagBin, ...]:
-    """How well a score finds a signal in bins of a true variable, at the false-positive rate that some cuts have.
+    """How well a score finds a signal in bins of a true variable, at the false-positive rate that some cuts have in all events.
 
     variable: (N,), NaN for an event in no bin. background: as the study, "in the bin" for W and q3; "all" for a variable of the
-    signal's pion, which backgrounds have not. groups: (N,) of what is reconstructed; the threshold of each gives it the cuts'
-    false-positive rate in it. None, as in the study: one threshold serves all events.
+    signal's pion, which backgrounds have not. One threshold serves all bins.
     """
     truth, s, v = np.asarray(is_signal, dtype=bool), np.asarray(score, dtype=np.float64), np.asarray(variable)
     cuts = np.asarray(passes_cuts, dtype=bool)
-    if groups is None:
-        above = s > threshold_at(truth, s, float(cuts[~truth].mean()))
-    else:
-        above = passes_as_often(truth, s, cuts, np.asarray(groups))
+    above = s > threshold_at(truth, s, float(cuts[~truth].mean()))
     found = []
     for (low, high), inside in zip(pairwise(edges), _inside(v, edges), strict=True):
         signal, other = inside & truth, ~truth if background == "all" else inside & ~truth
