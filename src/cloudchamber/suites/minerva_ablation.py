@@ -42,12 +42,12 @@ class Options(minerva.Options):
     labels: tuple[int, ...] = (1000,)
     seeds: tuple[int, ...] = (0, 1, 2)
     pool: int = 4000
-    test: int = 6000
-    validation: int = 500
-    steps: int = 120
-    optimisation: dict[str, Any] = Field(default_factory=lambda: {"validations": 12})
-    pretraining_events: int = 12_000
-    pretraining_steps: int = 500
+    test: int = 5000
+    validation: int = 400
+    steps: int = 90
+    optimisation: dict[str, Any] = Field(default_factory=lambda: {"validations": 10})
+    pretraining_events: int = 10_000
+    pretraining_steps: int = 400
     pretraining_batch: int = 128
 
     @classmethod
