@@ -73,6 +73,21 @@ class Events:
     weight: float
 
 
+_AXES = {
+    "energy": "neutrino energy [GeV]",
+    "p": "muon momentum [GeV]",
+    "pt": "muon pT [GeV]",
+    "pl": "muon pL [GeV]",
+    "theta": "muon angle [degrees]",
+    "muon_energy": "muon energy [GeV]",
+    "q2": "Q2 [GeV2]",
+    "q3": "q3 [GeV]",
+    "w": "W [GeV]",
+    "pion_kinetic": "pion kinetic energy [GeV]",
+    "pion_theta": "pion angle [degrees]",
+    "available": "available energy [GeV]",
+}
+_BEAMS = {"me": "medium-energy beam", "le": "low-energy beam"}
 Sample = Sequence[Events]  # carbon and hydrogen
 Signal = Callable[[Events], NDArray[np.bool_]]
 
@@ -241,7 +256,7 @@ class Table:
 
         series = [Series.of("MINERvA", "truth", edges, along(self.value), None if error is None else along(error))]
         series += [Series.of(n, "ours" if n == "simulated" else "other", edges, along(v)) for n, v in models.items()]
-        return Panel(title, axis.replace("_", " "), "dsigma/dx [1e-39 cm2/unit/nucleon]", tuple(series))
+        return Panel(title, _AXES[axis], "dsigma/dx [1e-39 cm2/unit/nucleon]", tuple(series))
 
 
 def chi2(difference: Array, covariance: Array) -> tuple[float, float, int]:
@@ -262,6 +277,8 @@ class _Found:
 
     def add(self, name: str, table: Table, values: Array, covariance: Array, axis: str = "") -> None:
         size, scaled = _scaled(values, table)
+        what, beam, *_ = name.split("_")
+        title = f"{what.upper().replace('PI', 'pi')}, {_BEAMS[beam]}" if beam in _BEAMS else name.replace("_", " ").capitalize()
         name = f"minerva_{name}"
         self.figures |= {
             f"{name}_bins": exact(len(values)),
@@ -270,7 +287,6 @@ class _Found:
             f"{name}_chi2_per_bin_shape": exact(chi2(_UNIT * (scaled - table.value), covariance)[0] / len(values)),
         }
         error = np.sqrt(np.diag(covariance)) / _UNIT
-        title = name.removeprefix("minerva_").replace("_", " ")
         self.panels.append(table.panel(axis or table.axes[0], title, {"simulated": values}, None if axis else error))
 
     def comparison(self, name: str, title: str, text: str) -> Comparison:
