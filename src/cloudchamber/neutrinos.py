@@ -111,7 +111,8 @@ def make(job: Job) -> Cloud:
     columns = {f"{masteranadev.TREE}/{name}": values for name, values in branches(job).items()}
     cloud = from_columns(columns, job.tokens)
     owed = tuple(dict.fromkeys((*cloud.schema.citation, *CITATIONS.values())))
-    schema = cloud.schema.model_copy(update={"citation": owed, "licence": LICENCE})
+    named = cloud.schema.dataset + ("" if job.variant == "nominal" else f", {job.variant}")
+    schema = cloud.schema.model_copy(update={"citation": owed, "licence": LICENCE, "dataset": named})
     return Cloud(cloud.particles, cloud.events, schema)
 
 

@@ -63,14 +63,23 @@ def test_a_tuple_is_read_as_the_same_events_and_nuhepmc_as_their_final_states(tm
     assert set(final.labels["beam_pdg"]) == {-14.0}
 
 
+def test_a_variant_is_other_events_and_its_store_says_so(tmp_path, stores):
+    variant = ["--variant", "no_cascade", "--workers", "1"]
+    cloudchamber("simulate", "minerva_me", "-n", 40, "--seed", 4, *variant, "-o", tmp_path / "other")
+    other, nominal = Store.open(tmp_path / "other").read(), Store.open(stores / "store1").read()[:40]
+    assert "no_cascade" in other.schema.dataset
+    assert not np.array_equal(other.labels["available_energy"], nominal.labels["available_energy"])
+
+
 def test_what_a_beam_does_not_have_is_refused(tmp_path):
     for extra in (["--mpi"], ["--no-mpi"], ["--pt-min", "0"], ["QCD"], ["--set", "tune=21"], ["--detector", "cms"]):
         result = cloudchamber("simulate", "minerva_me", *extra, "-o", tmp_path / "x", code=2)
         assert "does not go with the beam" in result.output
-    for extra in (["--workers", "2"], ["--cluster", "local"], ["--tokens", "minerva_blobs"]):
+    for extra in (["--workers", "2"], ["--cluster", "local"], ["--tokens", "minerva_blobs"], ["--variant", "nominal"]):
         result = cloudchamber("simulate", "minerva_me", *extra, "-o", tmp_path / "x.root", code=2)
         assert "does not go with the file" in result.output
     assert "is no beam" in cloudchamber("simulate", "QCD", "--tokens", "minerva_blobs", "-o", tmp_path / "x", code=2).output
+    assert "is no beam" in cloudchamber("simulate", "QCD", "--variant", "nominal", "-o", tmp_path / "x", code=2).output
     with pytest.raises(BadInput, match="Nearest: 'minerva_me'"):
         cc.simulate_neutrinos("minerva_m", 10)
     with pytest.raises(BadInput, match="workers = 0"):

@@ -96,6 +96,7 @@ def simulate(  # typer reads the options in this order
         typer.Option("--view", metavar="NAME=VALUE...", help="Each hard process again: 'tune=21 detector=atlas' or 'same'."),
     ] = None,
     tokens: Annotated[str | None, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = None,
+    variant: Annotated[str | None, typer.Option(help=f"Neutrino events simulated as {', '.join(neutrinos.VARIANTS)}.")] = None,
     validate: Annotated[
         bool,
         typer.Option(
@@ -115,21 +116,29 @@ def simulate(  # typer reads the options in this order
     changed: dict[str, object] = {"--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers, "--view": views}
     changed["--detector"] = None if detector == DEFAULT else detector
     if validate:
-        _refuse(what or (), changed | {"--seed": seed or None, "--cluster": cluster, "--tokens": tokens}, _OF_VALIDATE)
+        _refuse(
+            what or (),
+            changed | {"--seed": seed or None, "--cluster": cluster, "--tokens": tokens, "--variant": variant},
+            _OF_VALIDATE,
+        )
         _validate(out, n or VALIDATION, workers)
         return
     if not what:
         raise BadInput("name a scenario, a class or a beam; --list explains them")
     n = n or 1000
     if what[0] in neutrinos.BEAMS:
-        _refuse(what[1:], changed, f"the beam {what[0]!r}; -n, --seed, --tokens, --workers and --cluster do")
+        _refuse(what[1:], changed, f"the beam {what[0]!r}; -n, --seed, --tokens, --variant, --workers and --cluster do")
         if out.suffix in FILES:
-            _neutrino_file(out, what[0], n, seed, {"--workers": workers, "--cluster": cluster, "--tokens": tokens})
+            options = {"--workers": workers, "--cluster": cluster, "--tokens": tokens, "--variant": variant}
+            _neutrino_file(out, what[0], n, seed, options)
         else:
-            _neutrinos(out, what[0], n, seed=seed, tokens=tokens or TOKENS[0], workers=workers, cluster=cluster)
+            chosen = {"tokens": tokens or TOKENS[0], "variant": variant or "nominal"}
+            written = neutrinos_into(out, what[0], n, seed=seed, workers=workers, cluster=cluster, **chosen)
+            typer.echo(f"{out}: {len(written):,} simulated interactions of {what[0]}, tokens {chosen['tokens']}")
         return
-    if tokens is not None:
-        raise BadInput(f"--tokens are of neutrino events; {what[0]!r} is no beam. Beams: {', '.join(neutrinos.BEAMS)}.")
+    for name, value in (("--tokens", tokens), ("--variant", variant)):
+        if value is not None:
+            raise BadInput(f"{name} is of neutrino events; {what[0]!r} is no beam. Beams: {', '.join(neutrinos.BEAMS)}.")
     scenario, counts = _asked(what, n)
     asked: dict[str, Any] = {"seed": seed, "detector": detector, "mpi": mpi, "pt_range": (pt_min, pt_max)}
     asked |= {"numbers": _numbers(numbers or ()), "views": [_view(view) for view in views or ()]}
@@ -173,18 +182,21 @@ def _neutrino_file(out: Path, beam: str, n: int, seed: int, options: Mapping[str
     typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
 
 
-def _neutrinos(out: Path, beam: str, n: int, *, seed: int, tokens: str, workers: int | None, cluster: str | None) -> None:
-    written = neutrinos_into(out, beam, n, seed=seed, tokens=tokens, workers=workers, cluster=cluster)
-    typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, tokens {tokens}")
-
-
 def neutrinos_into(
-    out: Path, beam: str, n: int, *, seed: int, tokens: str, workers: int | None = None, cluster: str | None = None
+    out: Path,
+    beam: str,
+    n: int,
+    *,
+    seed: int,
+    tokens: str,
+    variant: str = "nominal",
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> Store:
     """Simulate interactions of a beam into a new store behind a progress bar."""
-    jobs = neutrinos.jobs(beam, n, seed=seed, tokens=tokens)
+    jobs = neutrinos.jobs(beam, n, seed=seed, tokens=tokens, variant=variant)
     pythia_module()  # a missing package is told here, not by a worker
-    asked = {"beam": beam, "n": n, "seed": seed, "tokens": tokens}
+    asked = {"beam": beam, "n": n, "seed": seed, "tokens": tokens, "variant": variant}
     return _built(out, jobs, neutrinos.make, asked, "events", workers, cluster)
 
 
