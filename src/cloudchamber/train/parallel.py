@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from cloudchamber.errors import BadRecipe
 from cloudchamber.events import Batch
@@ -140,7 +142,11 @@ def joined(mode: Mode | None, device: str) -> Iterator[Ranks]:
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    store, rank, count = next(rendezvous("env://"))
+    if os.environ["GROUP_WORLD_SIZE"] == "1":
+        # torchrun keeps the addresses of killed processes in its store: without a prefix restarted ones may call those.
+        store = PrefixStore(f"restart {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", store=store, rank=rank, world_size=count)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), mode or "ddp", kind)
     finally:

@@ -1,4 +1,4 @@
-"""Shards: a checkpoint that every process writes its part of, by torch.distributed.checkpoint; read by any number of them.
+"""Shards: a checkpoint that every process writes its part of, by torch.distributed.checkpoint.
 
 That format keeps its table of contents as a pickle. Only the classes of such a table are built from it, nothing is run.
 """
