@@ -189,17 +189,17 @@ def library(ladder: Ladder, size: Size) -> Runs:
     null = [ladder.run(np.zeros(_POOL), _CHUNK) for _ in range(-(-size.null // _CHUNK))]
     injected = []
     for i, z in enumerate(ladder.rng.uniform(*_STRENGTH, _SIGNALS)):
-        shape = _shape(ladder, i % len(battery.FAMILIES), z**2 / 2 / _EVENTS)
+        shape = _shape(ladder, battery.FAMILIES[i % len(battery.FAMILIES)], z**2 / 2 / _EVENTS)
         injected.append(ladder.run(shape.log_ratio_N, size.injected // _SIGNALS))
     costs = np.stack([ladder.cost() for _ in range(size.timed)])
     return Runs(np.concatenate(null), np.concatenate(injected), costs)
 
 
-def _shape(ladder: Ladder, family: int, kl: float) -> battery.Alternative:
+def _shape(ladder: Ladder, family: str, kl: float) -> battery.Alternative:
     """A signal of a family at a divergence; a place with too few events for it is drawn again."""
     for _ in range(_DRAWS):
         try:
-            return battery.alternatives(ladder.x_NF, len(battery.FAMILIES), kl, int(ladder.rng.integers(1 << 30)))[family]
+            return battery.alternatives(ladder.x_NF, 1, kl, int(ladder.rng.integers(1 << 30)), (family,))[0]
         except BadInput as error:
             last = error
     raise last

@@ -76,6 +76,8 @@ def figure(name: str, estimates: tuple[base.Estimate, ...]) -> record.Figure:
     """The mean over seeds; its error joins their scatter and that of the test events. In bins without the seeds' own values."""
     whole = base.mean(estimates)
     spread = f"{len(estimates)} seeds and the test events, one standard error"
+    if name.startswith("gain_"):
+        spread = "the seeds' scatter, for these test events, one standard error"
     binned = any(part.isdigit() for part in name.split("_")[:-1])
     values = tuple(e.value for e in estimates) if len(estimates) > 1 and not binned else ()
     return record.Figure(whole.value, whole.value - whole.error, whole.value + whole.error, spread, "1", values)

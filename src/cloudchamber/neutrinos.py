@@ -29,6 +29,7 @@ BEAMS = {
 }
 LICENCE = "CC0-1.0 (made by cloudchamber; cite the generators)"
 TOKENS = ("minerva_clusters", "minerva_blobs", "minerva_published")
+NOMINAL = "nominal"
 CHUNK = 1000  # events that have a seed of their own
 
 
@@ -42,7 +43,7 @@ class Variant:
 
 
 VARIANTS = {
-    "nominal": Variant("as described"),
+    NOMINAL: Variant("as described"),
     "no_cascade": Variant("hadrons leave the nucleus as they were made: a generator without final-state interactions", False),
     "other_detector": Variant(
         "half as much seen of collisions, fewer tracks and decay electrons, twice the noise and errors of place and angle",
@@ -69,7 +70,7 @@ class Job:
     seed: int
     number: int
     rows: int
-    variant: str = "nominal"
+    variant: str = NOMINAL
 
 
 def simulate_neutrinos(
@@ -78,7 +79,7 @@ def simulate_neutrinos(
     *,
     seed: int = 0,
     tokens: str = TOKENS[0],
-    variant: str = "nominal",
+    variant: str = NOMINAL,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Cloud:
@@ -96,7 +97,7 @@ def simulate_neutrinos(
     return concatenate(list(clouds(jobs(beam, n, seed=seed, tokens=tokens, variant=variant), make, workers, progress)))
 
 
-def jobs(beam: str, n: int, *, seed: int = 0, tokens: str = TOKENS[0], variant: str = "nominal") -> list[Job]:
+def jobs(beam: str, n: int, *, seed: int = 0, tokens: str = TOKENS[0], variant: str = NOMINAL) -> list[Job]:
     """The work for n events in the order of the events. Raises BadInput for what is not possible."""
     for kind, name, known in (("beam", beam, tuple(BEAMS)), ("tokens", tokens, TOKENS), ("variant", variant, tuple(VARIANTS))):
         if name not in known:
@@ -111,7 +112,7 @@ def make(job: Job) -> Cloud:
     columns = {f"{masteranadev.TREE}/{name}": values for name, values in branches(job).items()}
     cloud = from_columns(columns, job.tokens)
     owed = tuple(dict.fromkeys((*cloud.schema.citation, *CITATIONS.values())))
-    named = cloud.schema.dataset + ("" if job.variant == "nominal" else f", {job.variant}")
+    named = cloud.schema.dataset + ("" if job.variant == NOMINAL else f", {job.variant}")
     schema = cloud.schema.model_copy(update={"citation": owed, "licence": LICENCE, "dataset": named})
     return Cloud(cloud.particles, cloud.events, schema)
 

@@ -15,6 +15,7 @@ from cloudchamber.recipe import Optimisation, TaskSpec
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable
 from cloudchamber.train import fit
+from cloudchamber.train.adaptation import kept_spec
 from cloudchamber.train.ensemble import fit_ensemble
 from cloudchamber.train.network import new_network
 from cloudchamber.train.optimiser import make_optimiser
@@ -177,6 +178,19 @@ def test_replay_starts_from_the_old_head_and_keeps_what_it_could_do(stores):
     for task, place in (("classify_label", "old"), ("classify_is_wide", "new")):
         table = score_run(stores / "both", [stores / place], task=task)
         assert (table.scores_NC.argmax(1) == table.truth).mean() > 0.9, task
+
+
+def test_a_kept_head_takes_no_option_that_would_change_what_its_numbers_mean():
+    trained = TaskSpec(task="regress", target="width", options={"transform": "log1p", "centre": 0.2, "scale": 2.0})
+    config = cc.load("xs").config.model_copy(update={"tasks": (trained,)})
+    asked = TaskSpec(task="regress", target="width", kept=True)
+    given = asked.model_copy(update={"options": {"loss": "student", "transform": "log1p"}})
+    assert kept_spec(given, config).options == {**trained.options, "loss": "student"}
+    for options in ({"transform": "none"}, {"scale": 1.0}, {"loss": "quantile"}, {"levels": [0.1, 0.5, 0.9]}):
+        with pytest.raises(BadRecipe, match=f"trained with {next(iter(options))}"):
+            kept_spec(asked.model_copy(update={"options": options}), config)
+    assert config.has_head("regress", "width")
+    assert not config.has_head("classify", "width")
 
 
 def test_an_ensemble_is_the_mean_of_its_members_and_goes_on_after_a_kill(tmp_path, data):

@@ -107,6 +107,13 @@ def assert_covered(inside, level, model):
     assert inside.mean() == pytest.approx(level, abs=4 * error)
 
 
+def test_intervals_of_students_t_are_as_wide_as_their_events_are_hard(cloud):
+    model = cc.Regressor("xs", options={"loss": "student"}, **FAST).fit(cloud, "width")
+    low, high = model.predict_interval(cloud, 0.68).T
+    assert np.unique(np.round(high - low, 5)).size > 100
+    assert model.validation_.spread_NC is not None
+
+
 def test_sets_hold_the_class_of_new_events_as_often_as_asked(fitted):
     new = toy_cloud(300, seed=11)
     inside = fitted.predict_set(new, 0.8)

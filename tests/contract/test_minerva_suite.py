@@ -223,6 +223,8 @@ def test_the_spread_of_the_energy_is_calibrated_on_the_validation_events(cloud, 
     judged = suite._judged(cloud[200:240])
     pulls = (np.log1p(same.scores_NC[:, 0]) - np.log1p(true)) * (1 + same.scores_NC[:, 0]) / same.spread_NC[:, 0]
     assert minerva.pull_width(pulls[judged]) == pytest.approx(1, rel=1e-3)
+    few, _ = _trained_scores(cloud, sample, test=np.arange(5))
+    np.testing.assert_allclose(few["available_energy"].spread_NC, energy.spread_NC[:5], rtol=1e-3)  # whatever is tested
     assert len(energy.spread_NC) == 200
     assert set(own) == {"pion_class", *minerva.SIGNAL}
     np.testing.assert_allclose(found["ccnpi"].scores_NC[:, 1], found["pion_class"].scores_NC[:, :2].sum(axis=1), rtol=1e-5)
@@ -251,6 +253,12 @@ def test_the_arms_are_compared_seed_by_seed_and_a_worse_one_never_passes():
     assert compared["gain_auprc_cc1pi"].value == pytest.approx(np.mean(np.subtract(full, scratch)))
     assert compared["p_iqr_over_mpv"].value == 1.0  # a wider energy is worse
     assert compared["gain_iqr_over_mpv"].value < 0
+
+
+def test_a_comparison_without_a_figure_is_no_proof():
+    values = {n: [Estimate(v, 0.01) for v in (0.6, float("nan"), 0.7)] for n in suite.PAIRED}
+    none = suite.compared(values, {n: [Estimate(0.5, 0.01)] * 3 for n in suite.PAIRED})
+    assert all(np.isnan(e.value) for e in none.values())
 
 
 def test_the_mean_over_seeds_has_their_scatter_and_the_error_of_the_test_events():

@@ -181,6 +181,24 @@ def test_the_loss_of_students_t_is_scipys(data):
     np.testing.assert_allclose(found, -distributions.t.logpdf(truth, 4), rtol=1e-5)
 
 
+@pytest.mark.parametrize("loss", ["gaussian", "student"])
+def test_the_likelihood_of_a_number_does_not_depend_on_how_it_is_standardised(data, loss):
+    truth, same, found = np.array([0.3, 1.0, 4.0]), torch.zeros(3, 192), []
+    for centre, scale in ((0.0, 1.0), (0.5, 3.0)):
+        given = {"loss": loss, "transform": "log1p", "centre": centre, "scale": scale}
+        task = fresh(data, TaskSpec(task="regress", target="width", options=given)).tasks[0]
+        with torch.no_grad():  # in both: 1.2 and 0.6 of ln(1 + width)
+            task.out.bias.copy_(torch.tensor([(1.2 - centre) / scale, math.log(0.6 / scale)]))
+        events = bare(3, width=truth)
+        with torch.inference_mode():
+            encoded = Encoded(torch.zeros(3, 1, 192), same)
+            found.append((task.loss(encoded, Inputs.of(events), events).numpy(), task.predict(encoded).numpy()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    shape = {"gaussian": distributions.norm, "student": distributions.t(4)}[loss]
+    np.testing.assert_allclose(found[0][0], -shape.logpdf((np.log1p(truth) - 1.2) / 0.6) + np.log(0.6), rtol=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["gaussian", "quantile"])
 def test_quantiles_of_a_shifted_log_normal_are_those_of_its_formula(data, loss):
     n, width = 5_000, 0.6

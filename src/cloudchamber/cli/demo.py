@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudchamber.events import Cloud
     from cloudchamber.recipe import Recipe
     from cloudchamber.train.rows import Rows
+    from cloudchamber.train.weights import WeightsConfig
 
 BEAM = "minerva_me"  # the pre-training of the shipped weights has seen jets, and neutrinos of the low-energy beam
 TOKENS = "minerva_blobs"
@@ -35,10 +36,10 @@ calorimeter could see, pions' and photons' total and protons' kinetic (as arXiv:
 
 All events are simulated, by cloudchamber's own generator and detector, in NuMI's medium-energy beam. The pre-training of
 {weights} has seen jets of a collider and neutrinos of the low-energy beam from the same generator, none of this beam. Each of
-{seeds} seeds draws its own {labels} labelled training events; one model starts from the shipped weights and the heads that
-they have for both, the other from random numbers, and both make the same {steps} steps. {validation} further events choose the
-best step of both; {test}, seen by neither, give the figures. Without any training, 1.17 times the recoil energy has a
-resolution of {calorimetric:.3f} GeV for the available energy of the test events, with the same definition as below.
+{seeds} seeds draws its own {labels} labelled training events; one model starts from the shipped weights, with the heads that
+they have for this ({heads}), the other from random numbers, and both make the same {steps} steps. {validation} further events
+choose the best step of both; {test}, seen by neither, give the figures. Without any training, 1.17 times the recoil energy has
+a resolution of {calorimetric:.3f} GeV for the available energy of the test events, with the same definition as below.
 """
 
 
@@ -64,7 +65,7 @@ def demo(
         typer.echo(f"{out} is complete: open {out / 'report.html'}, or remove the folder to run again")
         return
     began = time.perf_counter()
-    size = read_config(weights_folder(weights)).size
+    config = read_config(weights_folder(weights))
     run = _begin(out, {"beam": BEAM, "weights": weights, "steps": steps, "test": test, "simulated": True})
     events = out / "events"
     store = Store.open(events) if events.exists() else _simulate(events, test, workers)
@@ -72,11 +73,19 @@ def demo(
     folders = []
     for seed in SEEDS:
         rows = _rows(data, seed)
-        recipes = [_recipe(adapt, weights, size, steps, seed, store.path) for adapt in ARMS]
+        recipes = [_recipe(adapt, weights, config, steps, seed, store.path) for adapt in ARMS]
         folders += [_train(out, recipe, data, rows) for recipe in recipes]
     numbers = {"seeds": len(SEEDS), "labels": LABELS, "validation": VALIDATION}
     tested = store.read()[LABELS * len(SEEDS) + VALIDATION :]
-    story = STORY.format(weights=weights, steps=steps, test=test, calorimetric=_calorimetric(tested), **numbers)
+    heads = [t.target for t in config.tasks if t.target in (PION, ENERGY)]
+    story = STORY.format(
+        weights=weights,
+        heads=", ".join(map(str, heads)) or "none",
+        steps=steps,
+        test=test,
+        calorimetric=_calorimetric(tested),
+        **numbers,
+    )
     summary = _summary(folders) | {"wall_s": round(time.perf_counter() - began, 1)}
     title = f"Neutrino events from {LABELS} labels: {weights} against scratch"
     report = write_report(folders, out / "report.html", title=title, story=story, data=tested[:2000])
@@ -127,22 +136,21 @@ def _rows(data: TrainingSet, seed: int) -> Rows:
     )
 
 
-def _recipe(adapt: str, weights: str, size: str, steps: int, seed: int, store: Path) -> Recipe:
+def _recipe(adapt: str, weights: str, config: WeightsConfig, steps: int, seed: int, store: Path) -> Recipe:
     from cloudchamber import recipe as recipes
-    from cloudchamber.train.weights import read_config, weights_folder
 
-    trained = {t.target for t in read_config(weights_folder(weights)).tasks} if adapt != "scratch" else set()
+    tasks: tuple[dict[str, Any], ...] = (
+        {"task": "classify", "target": PION},
+        {"task": "regress", "target": ENERGY, "weight": 0.5, "options": OF_ENERGY},
+    )
     return recipes.make(
         {
             "name": f"demo {adapt}",
-            "size": size,
+            "size": config.size,
             "weights": None if adapt == "scratch" else weights,
             "adapt": adapt,
             "data": (str(store),),
-            "tasks": (
-                {"task": "classify", "target": PION, "kept": PION in trained},
-                {"task": "regress", "target": ENERGY, "weight": 0.5, "kept": ENERGY in trained, "options": OF_ENERGY},
-            ),
+            "tasks": [{**t, "kept": adapt != "scratch" and config.has_head(t["task"], t["target"])} for t in tasks],
             "optimisation": {"steps": steps, "batch": 64, "validations": 24, "checkpoints": 0},
             "seed": seed,
         }

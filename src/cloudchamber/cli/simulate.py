@@ -132,9 +132,10 @@ def simulate(  # typer reads the options in this order
             options = {"--workers": workers, "--cluster": cluster, "--tokens": tokens, "--variant": variant}
             _neutrino_file(out, what[0], n, seed, options)
         else:
-            chosen = {"tokens": tokens or TOKENS[0], "variant": variant or "nominal"}
+            chosen = {"tokens": tokens or TOKENS[0], "variant": variant or neutrinos.NOMINAL}
             written = neutrinos_into(out, what[0], n, seed=seed, workers=workers, cluster=cluster, **chosen)
-            typer.echo(f"{out}: {len(written):,} simulated interactions of {what[0]}, tokens {chosen['tokens']}")
+            made = ", ".join(f"{name} {value}" for name, value in chosen.items())
+            typer.echo(f"{out}: {len(written):,} simulated interactions of {what[0]}, {made}")
         return
     for name, value in (("--tokens", tokens), ("--variant", variant)):
         if value is not None:
@@ -174,7 +175,8 @@ def _neutrino_file(out: Path, beam: str, n: int, seed: int, options: Mapping[str
     """One file, made in one process: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
     if given := [name for name, value in options.items() if value is not None]:
         raise BadInput(
-            f"{given[0]} does not go with the file {out.name}: one process writes it, without tokens. A store has them."
+            f"{given[0]} does not go with the file {out.name}: one process writes the nominal simulation, without tokens. A "
+            "store has them."
         )
     if out.exists():
         raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
@@ -189,7 +191,7 @@ def neutrinos_into(
     *,
     seed: int,
     tokens: str,
-    variant: str = "nominal",
+    variant: str = neutrinos.NOMINAL,
     workers: int | None = None,
     cluster: str | None = None,
 ) -> Store:

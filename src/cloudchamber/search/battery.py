@@ -53,17 +53,19 @@ class Alternative:
         return float(np.sqrt(np.maximum(1 - max(overlaps), 0))) if overlaps else 1.0
 
 
-def alternatives(features_NF: FloatArray, n: int, kl: float, seed: int) -> list[Alternative]:
+def alternatives(
+    features_NF: FloatArray, n: int, kl: float, seed: int, families: Sequence[str] = FAMILIES
+) -> list[Alternative]:
     """n densities that no search was made for, all at the divergence kl (per event) from the pool's own.
 
-    features_NF: of the pool, whitened. Families in turn: all events moved along a direction ("shift"); a small share of events
-    about a random place ("bump"); a smooth random reweighting of all ("tilt"); a wider or narrower direction ("stretch"); an
-    excess beyond a threshold ("edge").
+    features_NF: of the pool, whitened. families: of FAMILIES, in turn: all events moved along a direction ("shift"); a small
+    share of events about a random place ("bump"); a smooth random reweighting of all ("tilt"); a wider or narrower direction
+    ("stretch"); an excess beyond a threshold ("edge").
     """
     rng = np.random.default_rng(seed)
     makers = dict(zip(FAMILIES, (_shift, _bump, _tilt, _stretch, _edge), strict=True))
-    names = [FAMILIES[i % len(FAMILIES)] for i in range(n)]
-    return [at_kl(f"{name} {i // len(FAMILIES)}", makers[name](features_NF, rng), kl) for i, name in enumerate(names)]
+    names = [families[i % len(families)] for i in range(n)]
+    return [at_kl(f"{name} {i // len(families)}", makers[name](features_NF, rng), kl) for i, name in enumerate(names)]
 
 
 def mixture(shape_N: FloatArray) -> Callable[[float], FloatArray]:

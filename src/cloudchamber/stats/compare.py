@@ -48,7 +48,8 @@ def paired(a: ArrayLike, b: ArrayLike) -> Paired:
     error = float(difference.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
     mean = float(difference.mean())
     # The t distribution by hand: where all differences are equal t is infinite and p is 0, which scipy warns about.
-    p_t = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if n > 1 and error > 0 else (0.0 if n > 1 and mean else float("nan"))
+    same = 0.0 if n > 1 and mean and np.isfinite(mean) else float("nan")
+    p_t = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if n > 1 and error > 0 else same
     p_sign = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     return Paired(mean, error, p_t, p_sign, wins, n)
 

@@ -220,6 +220,11 @@ def efficiency(passed: NDArray[np.bool_]) -> Estimate:
     return Estimate(float(passed.mean()), float(high - low) / 2)
 
 
+def efficiencies(passed: NDArray[np.bool_], variable: NDArray[Any], edges: Sequence[float]) -> list[Estimate]:
+    """The share that passes something in each bin of a variable."""
+    return [efficiency(passed[inside]) for inside in _inside(variable, edges)]
+
+
 def average_precision(is_signal: ArrayLike, score: ArrayLike) -> Estimate:
     """Area under precision against recall as the sum over thresholds of precision times gained recall, with a bootstrap error.
 

@@ -38,7 +38,8 @@ class ScoreTable:
     """Scores of events, checked when made; BadInput if anything is inconsistent.
 
     truth: (N,) class index or number. scores_NC: (N, C) probabilities in the order of `classes`; for a number
-    (`classes` empty) (N, 1), the prediction in `unit`. spread_NC: one standard deviation of each score, if it is known.
+    (`classes` empty) (N, 1), the prediction in `unit`. spread_NC: half of the central 68.3 % of what it may be, if that
+    is known: of a Gaussian, one standard deviation.
     quantiles_NQ: of the prediction, at the rising `levels`.
     """
 

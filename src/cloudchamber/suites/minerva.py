@@ -201,20 +201,21 @@ def events(options: Options) -> Cloud:
 def recipe(options: Options, arm: Arm, seed: int) -> Recipe:
     """One training: the study's softmax, a head for each task, the available energy and W with their spreads."""
     config = read_config(weights_folder(options.weights))
-    trained = set() if arm == "scratch" or options.heads == "new" else {t.target for t in config.tasks}
     number = {"task": "regress", "options": {"loss": "student", "transform": "log1p"}}
+    tasks: tuple[dict[str, Any], ...] = (
+        {"task": "classify", "target": PION},
+        *({"task": "classify", "target": name, "weight": _OWN_WEIGHT} for name in minerva.SIGNAL),
+        {**number, "target": ENERGY},
+        {**number, "target": "w", "weight": _OWN_WEIGHT},
+    )
+    keep = arm != "scratch" and options.heads == "kept"
     return recipes.make(
         {
             "name": f"minerva {arm}",
             "size": config.size,
             "weights": None if arm == "scratch" else options.weights,
             "adapt": arm,
-            "tasks": (
-                {"task": "classify", "target": PION, "kept": PION in trained},
-                *({"task": "classify", "target": name, "weight": _OWN_WEIGHT} for name in minerva.SIGNAL),
-                {**number, "target": ENERGY, "kept": ENERGY in trained},
-                {**number, "target": "w", "weight": _OWN_WEIGHT, "kept": "w" in trained},
-            ),
+            "tasks": [{**t, "kept": keep and config.has_head(t["task"], t["target"])} for t in tasks],
             "optimisation": {"steps": options.steps, "batch": options.batch, "checkpoints": 0, **options.optimisation},
             "max_particles": options.max_particles,
             "seed": seed,
@@ -255,8 +256,7 @@ def scores(fitted: Fitted, sample: Sample, exam: Exam, draw: Draw, options: Opti
 
 def _pull(energy: Numbers, spread: NDArray[np.floating], true: NDArray[np.floating]) -> Numbers:
     """(predicted - true) / spread, of ln(1 + E / GeV), which is what is learned."""
-    predicted = np.maximum(energy, 0)
-    return np.asarray((np.log1p(predicted) - np.log1p(true)) * (1 + predicted) / spread)
+    return np.asarray((np.log1p(energy) - np.log1p(true)) * (1 + energy) / spread)
 
 
 def judge(tables: Tables, exam: Exam, *, bins: bool) -> dict[str, Estimate]:
@@ -283,8 +283,8 @@ def judge(tables: Tables, exam: Exam, *, bins: bool) -> dict[str, Estimate]:
                 found |= {f"auprc_{place}": one.auprc, f"auroc_{place}": one.auroc, f"tpr_{place}": one.tpr}
             if thirds is not None:
                 passed = minerva.passes_as_often(signal, score, cuts, thirds)
-                each = minerva.tag_bins(signal, passed, values, edges, passes_cuts=passed)
-                found |= {f"tpr_by_w_{task}_{variable}_{i}": one.tpr_cuts for i, one in enumerate(each)}
+                each = minerva.efficiencies(passed[signal], values[signal], edges)
+                found |= {f"tpr_by_w_{task}_{variable}_{i}": one for i, one in enumerate(each)}
     if ENERGY not in tables:
         return found
     energy = tables[ENERGY].where(exam.judged)
@@ -331,6 +331,8 @@ def _without_training(cloud: Cloud, exam: Exam) -> dict[str, Estimate]:
 
 def _exam(cloud: Cloud, options: Options) -> Exam:
     calibrating = _judged(cloud[options.test : options.test + options.validation])
+    if not calibrating.any():
+        raise BadInput(f"none of {options.validation} validation events has a muon and an energy to calibrate with; set more")
     cloud = cloud[: options.test]
     labels = cloud.labels
     pions = {task: "pi0" if task == "cc1pi0" else "pion" for task in minerva.SIGNAL}

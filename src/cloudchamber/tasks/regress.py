@@ -20,13 +20,14 @@ from cloudchamber.recipe import TaskSpec
 from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, target
 
 _ONE_SIGMA = NormalDist().cdf(1)
+_LN_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Options(TaskOptions):
     """centre, scale: of the target in its unit, set from the training events. loss: of the standardised residual.
 
     "gaussian" learns a spread per event and gives it. "student" does the same with the tails of Student's t of 4 degrees of
-    freedom, so that events far off neither set the value nor make the loss grow without bounds. "quantile" learns quantiles at
+    freedom: the pull of an event far off on the value is bounded. "quantile" learns quantiles at
     `levels` by the pinball loss, which assumes no shape, and gives the median as the value; "huber" (threshold 1) gives the
     value alone. transform: "log1p" standardises ln(1 + target), for numbers that spread over decades as energies do; what is
     given back is then the median.
@@ -56,8 +57,16 @@ class Regress(Task):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether `predict` gives a spread beside the value."""
+        return self.options.loss in ("gaussian", "student")
+
     def loss(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> Tensor:
-        """(B,) loss of the standardised residual; 0 where the target is NaN."""
+        """(B,) loss of the standardised residual; 0 where the target is NaN.
+
+        With a spread it is the negative log-likelihood of the (transformed) target in its unit, whatever centre and scale are.
+        """
         value_B = target(batch, self.spec, inputs.mask_BP.device)
         value_B = torch.log1p(value_B) if self.options.transform == "log1p" else value_B
         value_B = (value_B - self.options.centre) / self.options.scale
@@ -73,14 +82,14 @@ class Regress(Task):
         else:
             squared_B = ((scaled_B - mean_B) / log_sigma_B.exp()).square()
             student = self.options.loss == "student"
-            losses = log_sigma_B + (
-                2.5 * torch.log1p(squared_B / 4) + math.log(8 / 3) if student else 0.5 * squared_B + 0.5 * math.log(2 * math.pi)
-            )
+            # Student's density at 0 is 3/8 with 4 degrees of freedom, and falls as (1 + t^2/4)^(-5/2).
+            shape_B = 2.5 * torch.log1p(squared_B / 4) + math.log(8 / 3) if student else 0.5 * squared_B + _LN_ROOT_2_PI
+            losses = shape_B + log_sigma_B + math.log(self.options.scale)
         return torch.where(known_B, losses, 0.0)
 
     def predict(self, encoded: Encoded) -> Tensor:
-        """(B, 2) value and its spread, half of the central 68.3 %, in the target's unit; with "quantile" (B, 1 + Q) median and
-        quantiles; with "huber" (B, 1) the value alone.
+        """(B, 2) value and its spread in the target's unit, half of the central 68.3 % (with "log1p" to first order); with
+        "quantile" (B, 1 + Q) median and quantiles; with "huber" (B, 1) the value alone.
         """
         if self.options.loss == "quantile":
             found_BQ = self._in_unit(self._quantiles(encoded))

@@ -30,14 +30,29 @@ def restrict(network: Network, recipe: Recipe, report: LoadReport, generator: to
         backbone.requires_grad_(False)
 
 
+# What may be changed of a kept head, and from and to what: it leaves what the head's numbers mean as it is.
+_CHANGES = {("regress", "loss"): ("gaussian", "student")}
+
+
 def kept_spec(spec: TaskSpec, config: WeightsConfig) -> TaskSpec:
-    """A task whose head is kept, with its head's own options but for those that the recipe gives; BadRecipe without a head."""
+    """A task whose head is kept, with its head's own options; of a regression with a spread the recipe may give the loss.
+
+    Raises BadRecipe if the weights have no such head, or another option is asked.
+    """
     known = {(t.task, t.target): t for t in config.tasks}
     own = known.get((spec.task, spec.target))
     if own is None:
         names = [f"{task} of {target}" if target else task for task, target in known]
         asked = f"{spec.task} of {spec.target}" if spec.target else spec.task
         raise BadRecipe(f"the weights have no head for {asked!r} that could be kept. Nearest: {nearest(asked, names)}.")
+    for name, asked in spec.options.items():
+        free = _CHANGES.get((spec.task, name), ())
+        trained = own.options.get(name, free[0] if free else None)
+        if asked != trained and not (asked in free and trained in free):
+            raise BadRecipe(
+                f"the head of {spec.target!r} was trained with {name} {'by default' if trained is None else trained!r} and "
+                f"cannot be kept with {asked!r}: its numbers would mean something else. Leave it out, or take a new head."
+            )
     return spec.model_copy(update={"options": {**own.options, **spec.options}})
 
 

@@ -142,11 +142,14 @@ def joined(mode: Mode | None, device: str) -> Iterator[Ranks]:
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    store, rank, count = next(rendezvous("env://"))
+    meeting: dict[str, Any] = {}
     if os.environ["GROUP_WORLD_SIZE"] == "1":
-        # torchrun keeps the addresses of killed processes in its store: without a prefix restarted ones may call those.
-        store = PrefixStore(f"restart {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo", store=store, rank=rank, world_size=count)
+        # torchrun keeps the addresses of killed processes in its store, where restarted ones would look for each other. Nodes
+        # count their restarts each for itself, so several cannot meet by that number; docs/scale.md says what helps there.
+        store, rank, count = next(rendezvous("env://"))
+        named = PrefixStore(f"restart {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+        meeting = {"store": named, "rank": rank, "world_size": count}
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", **meeting)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), mode or "ddp", kind)
     finally:

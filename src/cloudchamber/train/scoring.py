@@ -156,7 +156,7 @@ def score_table(
         embedding_NE=embedding,
         levels=levels,
         quantiles_NQ=quantiles,
-        spread_NC=table[:, 1:] if isinstance(task, Regress) and task.options.loss == "gaussian" else None,
+        spread_NC=table[:, 1:] if isinstance(task, Regress) and task.has_spread else None,
         unit=label.unit,
         weights_sha256=sha256,
         run=run,

@@ -40,6 +40,10 @@ class WeightsConfig(BaseModel):
     licence: str = "not stated"
     sha256: str = ""
 
+    def has_head(self, task: str, target: str) -> bool:
+        """Whether a fine-tuning could start from a head of these weights for a task's target."""
+        return any((t.task, t.target) == (task, target) for t in self.tasks)
+
 
 def shipped_names() -> tuple[str, ...]:
     """The weights that ship with the package."""
