@@ -37,7 +37,8 @@ def main() -> None:
             if name == "iqr_over_mpv":
                 axis.axhline(figures[f"{name}_calorimetric"]["value"], color="black", linewidth=1, linestyle=":")
             axis.set(xscale="log", xlabel="Labelled events", title=title)
-        axes[0][0].legend(fontsize=8)
+        known = axes[0][0].get_legend_handles_labels()
+        axes[0][-1].legend(*known, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.88))  # where nothing is drawn
         axes[0][-1].text(0.95, 0.95, "Simulation", transform=axes[0][-1].transAxes, ha="right", va="top", fontsize=10)
         drawn = finish(drawing, "neutrinos", "", {})
     with atomic(Path(__file__).with_name("neutrinos.svg")) as temporary:
