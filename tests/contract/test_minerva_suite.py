@@ -26,10 +26,11 @@ from cloudchamber.simulate.neutrino import masteranadev
 from cloudchamber.stats import compare, minerva
 from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
-from cloudchamber.suites import base
+from cloudchamber.suites import base, minerva_exam
 from cloudchamber.suites import minerva as suite
 from cloudchamber.suites import minerva_ablation as ablation
 from cloudchamber.suites import minerva_baselines as baselines
+from cloudchamber.suites.minerva_exam import PAIRED
 
 MUON = {"muon_corrected_p": [300.0, -400.0, 5000.0, 5026.0], "improved_nmichel": 1}
 SIZES = {
@@ -220,7 +221,7 @@ def test_the_spread_of_the_energy_is_calibrated_on_the_validation_events(cloud, 
     energy, true = found["available_energy"], np.asarray(cloud.labels["available_energy"])[200:240]
     again, _ = _trained_scores(cloud, sample, test=np.arange(200, 240))  # the validation events themselves
     same = again["available_energy"]
-    judged = suite._judged(cloud[200:240])
+    judged = minerva_exam._judged(cloud[200:240])
     pulls = (np.log1p(same.scores_NC[:, 0]) - np.log1p(true)) * (1 + same.scores_NC[:, 0]) / same.spread_NC[:, 0]
     assert minerva.pull_width(pulls[judged]) == pytest.approx(1, rel=1e-3)
     few, _ = _trained_scores(cloud, sample, test=np.arange(5))
@@ -233,7 +234,7 @@ def test_the_spread_of_the_energy_is_calibrated_on_the_validation_events(cloud, 
 def _trained_scores(cloud, sample, test=None):
     draw = suite.draw_labels(sample, OPTIONS, 80, 0)
     fitted, _ = suite.train(sample, draw, OPTIONS, "full")
-    exam = suite._exam(cloud, OPTIONS)
+    exam = minerva_exam.prepare(cloud, OPTIONS.test, OPTIONS.validation)
     return suite.scores(fitted, sample, exam, draw if test is None else replace(draw, test=test), OPTIONS)
 
 
@@ -248,7 +249,7 @@ def test_the_share_of_steps_is_that_of_scratchs_best_loss():
 def test_the_arms_are_compared_seed_by_seed_and_a_worse_one_never_passes():
     full, scratch = [0.62, 0.65, 0.61, 0.66, 0.64], [0.60, 0.61, 0.60, 0.62, 0.63]
     values = {"full": full, "scratch": scratch}
-    compared = suite.compared(*({n: [Estimate(v, 0.01) for v in values[arm]] for n in suite.PAIRED} for arm in suite.ARMS))
+    compared = minerva_exam.compared(*({n: [Estimate(v, 0.01) for v in values[arm]] for n in PAIRED} for arm in suite.ARMS))
     assert compared["p_auprc_cc1pi"].value == pytest.approx(stats.ttest_rel(full, scratch).pvalue)
     assert compared["gain_auprc_cc1pi"].value == pytest.approx(np.mean(np.subtract(full, scratch)))
     assert compared["p_iqr_over_mpv"].value == 1.0  # a wider energy is worse
@@ -256,8 +257,8 @@ def test_the_arms_are_compared_seed_by_seed_and_a_worse_one_never_passes():
 
 
 def test_a_comparison_without_a_figure_is_no_proof():
-    values = {n: [Estimate(v, 0.01) for v in (0.6, float("nan"), 0.7)] for n in suite.PAIRED}
-    none = suite.compared(values, {n: [Estimate(0.5, 0.01)] * 3 for n in suite.PAIRED})
+    values = {n: [Estimate(v, 0.01) for v in (0.6, float("nan"), 0.7)] for n in PAIRED}
+    none = minerva_exam.compared(values, {n: [Estimate(0.5, 0.01)] * 3 for n in PAIRED})
     assert all(np.isnan(e.value) for e in none.values())
 
 

@@ -113,33 +113,21 @@ def simulate(  # typer reads the options in this order
 
     After a kill or Ctrl-C the same command goes on where it was stopped.
     """
-    changed: dict[str, object] = {"--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers, "--view": views}
-    changed["--detector"] = None if detector == DEFAULT else detector
+    of_neutrinos: dict[str, Any] = {"--tokens": tokens, "--variant": variant}
+    of_scenarios: dict[str, Any] = {"--mpi": mpi, "--pt-min": pt_min, "--pt-max": pt_max, "--set": numbers, "--view": views}
+    of_scenarios["--detector"] = None if detector == DEFAULT else detector
     if validate:
-        _refuse(
-            what or (),
-            changed | {"--seed": seed or None, "--cluster": cluster, "--tokens": tokens, "--variant": variant},
-            _OF_VALIDATE,
-        )
+        _refuse(what or (), {**of_scenarios, **of_neutrinos, "--seed": seed or None, "--cluster": cluster}, _OF_VALIDATE)
         _validate(out, n or VALIDATION, workers)
         return
     if not what:
         raise BadInput("name a scenario, a class or a beam; --list explains them")
     n = n or 1000
     if what[0] in neutrinos.BEAMS:
-        _refuse(what[1:], changed, f"the beam {what[0]!r}; -n, --seed, --tokens, --variant, --workers and --cluster do")
-        if out.suffix in FILES:
-            options = {"--workers": workers, "--cluster": cluster, "--tokens": tokens, "--variant": variant}
-            _neutrino_file(out, what[0], n, seed, options)
-        else:
-            chosen = {"tokens": tokens or TOKENS[0], "variant": variant or neutrinos.NOMINAL}
-            written = neutrinos_into(out, what[0], n, seed=seed, workers=workers, cluster=cluster, **chosen)
-            made = ", ".join(f"{name} {value}" for name, value in chosen.items())
-            typer.echo(f"{out}: {len(written):,} simulated interactions of {what[0]}, {made}")
+        _refuse(what[1:], of_scenarios, f"the beam {what[0]!r}; -n, --seed, --tokens, --variant, --workers and --cluster do")
+        _of_beam(out, what[0], n, seed, {"--workers": workers, "--cluster": cluster, **of_neutrinos})
         return
-    for name, value in (("--tokens", tokens), ("--variant", variant)):
-        if value is not None:
-            raise BadInput(f"{name} is of neutrino events; {what[0]!r} is no beam. Beams: {', '.join(neutrinos.BEAMS)}.")
+    _refuse((), of_neutrinos, f"{what[0]!r}, which is no beam. Beams: {', '.join(neutrinos.BEAMS)}")
     scenario, counts = _asked(what, n)
     asked: dict[str, Any] = {"seed": seed, "detector": detector, "mpi": mpi, "pt_range": (pt_min, pt_max)}
     asked |= {"numbers": _numbers(numbers or ()), "views": [_view(view) for view in views or ()]}
@@ -171,17 +159,22 @@ def _refuse(classes: Sequence[str], options: Mapping[str, object], where: str) -
         raise BadInput(f"{given[0]!r} does not go with {where}")
 
 
-def _neutrino_file(out: Path, beam: str, n: int, seed: int, options: Mapping[str, object]) -> None:
-    """One file, made in one process: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
-    if given := [name for name, value in options.items() if value is not None]:
-        raise BadInput(
-            f"{given[0]} does not go with the file {out.name}: one process writes the nominal simulation, without tokens. A "
-            "store has them."
+def _of_beam(out: Path, beam: str, n: int, seed: int, options: Mapping[str, Any]) -> None:
+    """A store, or one file made in one process: what the detector's tuples hold (.root), or the final states (.hepmc3)."""
+    if out.suffix in FILES:
+        _refuse(
+            (), options, f"the file {out.name}: one process writes the nominal simulation, without tokens. A store has them"
         )
-    if out.exists():
-        raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
-    FILES[out.suffix](out, beam, n, seed=seed)
-    typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
+        if out.exists():
+            raise BadInput(f"{out}: is there already. Give another name, or remove it yourself.")
+        FILES[out.suffix](out, beam, n, seed=seed)
+        typer.echo(f"{out}: {n:,} simulated interactions of {beam}")
+        return
+    workers, cluster = options["--workers"], options["--cluster"]
+    chosen = {"tokens": options["--tokens"] or TOKENS[0], "variant": options["--variant"] or neutrinos.NOMINAL}
+    written = neutrinos_into(out, beam, n, seed=seed, workers=workers, cluster=cluster, **chosen)
+    made = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    typer.echo(f"{out}: {len(written):,} simulated interactions of {beam}, {made}")
 
 
 def neutrinos_into(

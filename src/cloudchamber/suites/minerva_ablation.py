@@ -21,10 +21,11 @@ from cloudchamber.simulate import simulate
 from cloudchamber.stats import summarise
 from cloudchamber.stats.figures import Target
 from cloudchamber.stats.metrics import Estimate
-from cloudchamber.suites import minerva
+from cloudchamber.suites import minerva, minerva_exam
 from cloudchamber.suites.base import Findings, Suite, Tell
-from cloudchamber.suites.minerva import PAIRED, Arm, Exam
+from cloudchamber.suites.minerva import Arm
 from cloudchamber.suites.minerva_baselines import PION, Sample
+from cloudchamber.suites.minerva_exam import PAIRED, Exam
 from cloudchamber.train.fit import Fitted, fit
 from cloudchamber.train.network import save
 from cloudchamber.train.rows import Rows
@@ -122,7 +123,7 @@ def study(options: Options, tell: Tell) -> Findings:
             gains[f"mixture_{name}"] = rows["scratch"]
     found |= {f"{figure}_{row}": tuple(v) for row, of_row in rows.items() for figure, v in of_row.items()}
     for row, scratch in gains.items():
-        found |= {f"{name}_{row}": (estimate,) for name, estimate in minerva.compared(rows[row], scratch).items()}
+        found |= {f"{name}_{row}": (estimate,) for name, estimate in minerva_exam.compared(rows[row], scratch).items()}
     return minerva.findings(found, _targets(), sample, options)
 
 
@@ -169,7 +170,7 @@ def _row(sample: Sample, exam: Exam, options: Options, arm: Arm, tell: Tell, nam
     for seed in options.seeds:
         draw = minerva.draw_labels(sample, options, options.labels[0], seed)
         fitted, _ = minerva.train(sample, draw, options, arm)
-        judged = minerva.judge(minerva.scores(fitted, sample, exam, draw, options)[0], exam, bins=False)
+        judged = minerva_exam.judge(minerva.scores(fitted, sample, exam, draw, options)[0], exam, bins=False)
         for figure in PAIRED:
             found.setdefault(figure, []).append(judged[figure])
     tell(f"{name}: " + ", ".join(f"{n} {np.mean([e.value for e in v]):.3f}" for n, v in found.items()))

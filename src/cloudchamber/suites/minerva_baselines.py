@@ -25,7 +25,7 @@ from cloudchamber.events import Cloud
 from cloudchamber.stats import ScoreTable
 from cloudchamber.stats.minerva import SIGNAL
 
-Tables = Mapping[str, ScoreTable]  # of PION, of each task in SIGNAL, of ENERGY
+Tables = Mapping[str, ScoreTable]  # of PION, of each task in SIGNAL, of ENERGY; of the networks also of w
 PION, ENERGY = "pion_class", "available_energy"
 _UNIT_ENERGY = 0.1  # GeV: what is learned here is ln(1 + E / 0.1 GeV), near the logarithm where reco/true is judged
 _SMALL = 500  # events; with fewer a tenth of them tells nothing about when to stop
