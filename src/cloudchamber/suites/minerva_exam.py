@@ -111,15 +111,15 @@ def judge(tables: Tables, exam: Exam, *, bins: bool) -> dict[str, Estimate]:
         for name, passes in exam.cuts.items():
             threshold = minerva.threshold_at(signal, score, float(passes[task][~signal].mean()))
             found[f"tpr_at_{name}_{task}"] = minerva.efficiency(score[signal] > threshold)
+        chosen = exam.cuts["evaluated"][task]
+        passed = None if thirds is None else minerva.passes_as_often(signal, score, chosen, thirds)
         for variable, background in VARIABLES.items() if bins else ():
             edges, values = exam.edges[task][variable], exam.variables[task][variable]
-            cuts = exam.cuts["evaluated"][task]
-            binned = minerva.tag_bins(signal, score, values, edges, passes_cuts=cuts, background=background)
+            binned = minerva.tag_bins(signal, score, values, edges, passes_cuts=chosen, background=background)
             for i, one in enumerate(binned):
                 place = f"{task}_{variable}_{i}"
                 found |= {f"auprc_{place}": one.auprc, f"auroc_{place}": one.auroc, f"tpr_{place}": one.tpr}
-            if thirds is not None:
-                passed = minerva.passes_as_often(signal, score, cuts, thirds)
+            if passed is not None:
                 each = minerva.efficiencies(passed[signal], values[signal], edges)
                 found |= {f"tpr_by_w_{task}_{variable}_{i}": one for i, one in enumerate(each)}
     if ENERGY not in tables:
