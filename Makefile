@@ -31,6 +31,7 @@ lint: env
 bench-env:
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install -q -r benchmarks/requirements.txt
+	.venv-bench/bin/pip install -q --no-deps -r benchmarks/jetnet.txt
 
 clean:
 	rm -rf .venv .venv-bench demo

@@ -20,10 +20,11 @@ from cloudchamber.events.kinematics import axes_of
 from cloudchamber.recipe import TaskSpec, make
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable
-from cloudchamber.stats.objectives import distance, quantile_figures, retrieval, segmentation
+from cloudchamber.stats.objectives import distance, quantile_figures, reconstruction, retrieval, segmentation
 from cloudchamber.train import fit
 from cloudchamber.train.network import new_network, save
 from cloudchamber.train.rows import Rows
+from cloudchamber.train.scoring import quality
 
 SEGMENT = TaskSpec(task="segment", target="origin")
 GENERATE = TaskSpec(task="generate", target="label", options={"conditions": 50})
@@ -248,3 +249,26 @@ def test_a_schema_without_labels_of_particles_is_written_as_before_there_were_an
     assert "particle_labels" not in toy_cloud(1).schema.model_dump_json()
     schema = labelled_cloud(1).schema
     assert type(schema).model_validate_json(schema.model_dump_json()) == schema
+
+
+def test_figures_of_hidden_particles_agree_with_scikit_learn_and_leave_out_what_is_missing():
+    rng = np.random.default_rng(4)
+    truth, guess = rng.normal(size=(500, 2)), rng.normal(size=(500, 2))
+    truth[:, 1] = np.where(truth[:, 1] > 0.5, 1.4, -0.7)  # a flag, normalised
+    truth[:50] = np.nan
+    found = reconstruction(truth, guess, [False, True])
+    assert found["values_over_mean"] == pytest.approx(1 - sk.r2_score(truth[50:, 0], guess[50:, 0]))
+    is_set = truth[50:, 1] > 0
+    log_loss = sk.log_loss(is_set, 1 / (1 + np.exp(-guess[50:, 1])))
+    assert found["flags_over_mean"] == pytest.approx(log_loss / distributions.entropy([is_set.mean(), 1 - is_set.mean()]))
+
+
+def test_hidden_particles_are_told_better_than_by_their_mean():
+    data = TrainingSet.from_cloud(labelled_cloud(300))
+    mask = TaskSpec(task="mask", options={"events": 1.0})
+    recipe = make({"tasks": (mask,), "optimisation": {**RECIPE["optimisation"], "steps": 120, "ema": 0.9}})
+    rows = Rows(np.arange(200), np.arange(200, 250), np.arange(250, 300))
+    untrained = new_network("xs", data, (mask,), 128, torch.Generator().manual_seed(0))
+    before, after = (quality(n, data, rows.test, 50)["mask"] for n in (untrained, fit.fit(recipe, data, rows).network))
+    assert 0 < after["values_over_mean"] < min(1, before["values_over_mean"])
+    assert after["flags_over_mean"] < before["flags_over_mean"]

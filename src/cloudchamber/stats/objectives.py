@@ -1,6 +1,6 @@
-"""Figures of quality of the objectives beyond scores of events: segmentation, quantiles, generation, retrieval."""
+"""Figures of quality of the objectives beyond scores of events: segmentation, masking, quantiles, generation, retrieval."""
 
-# N event, T particle, C class, Q quantile, K candidate
+# N event, T particle, C class, Q quantile, K candidate, M hidden particle, F feature
 
 from __future__ import annotations
 
@@ -27,6 +27,33 @@ def segmentation(truth: ArrayLike, probabilities_TC: ArrayLike) -> dict[str, flo
     overlap = [np.mean((t == c) & (taken == c)) / np.mean((t == c) | (taken == c)) for c in present]
     areas = [metrics.auc(t == c, p[:, c]).value for c in present] if len(present) > 1 else [float("nan")]
     return {"accuracy": accuracy.value, "auc": float(np.mean(areas)), "mean_iou": float(np.mean(overlap)), "particles": len(t)}
+
+
+def reconstruction(truth_MF: ArrayLike, guess_MF: ArrayLike, is_flag_F: ArrayLike) -> dict[str, float]:
+    """How well features of hidden particles are told, over predicting their mean: 1 for a guess that knows no more.
+
+    truth: (M, F), NaN where a particle has no such feature; a flag above 0 is set. guess: values, and of flags log odds.
+    `values_over_mean`: mean over the features of squared error over variance. `flags_over_mean`: mean over the flags of
+    cross-entropy over entropy. A feature or a flag that is constant does not count; NaN if none is left.
+
+    >>> reconstruction([[1.0, 1.0], [3.0, -1.0]], [[2.0, 0.0], [2.0, 0.0]], [False, True])
+    {'values_over_mean': 1.0, 'flags_over_mean': 1.0, 'particles': 2}
+    """
+    truth, guess = (np.asarray(a, dtype=np.float64) for a in (truth_MF, guess_MF))
+    values, flags = [], []
+    for t, g, is_flag in zip(truth.T, guess.T, np.asarray(is_flag_F, dtype=bool), strict=True):
+        known = np.isfinite(t)
+        if not known.any() or np.ptp(t[known]) == 0:
+            continue
+        if is_flag:
+            is_set = t[known] > 0
+            wrong = np.logaddexp(0, np.where(is_set, -g[known], g[known])).mean()
+            p = is_set.mean()
+            flags.append(wrong / -(p * np.log(p) + (1 - p) * np.log(1 - p)))
+        else:
+            values.append(np.square(g[known] - t[known]).mean() / t[known].var())
+    means = {n: float(np.mean(v)) if v else float("nan") for n, v in (("values", values), ("flags", flags))}
+    return {**{f"{n}_over_mean": v for n, v in means.items()}, "particles": len(truth)}
 
 
 def distance(true: ArrayLike, made: ArrayLike) -> float:

@@ -4,13 +4,16 @@ Continuous features by a Huber loss on their normalised values, flags by cross-e
 the direction shown, so that every hidden particle has one right answer.
 """
 
-# B batch, P particle, F feature
+# B batch, P particle, F feature, M hidden particle, E width
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
@@ -18,7 +21,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 from cloudchamber.events import Batch, Label
 from cloudchamber.nn.backbone import POSITION, Backbone, Encoded, Inputs
 from cloudchamber.recipe import TaskSpec
-from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options
+from cloudchamber.stats.objectives import reconstruction
+from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, random_of
 
 
 class Options(TaskOptions):
@@ -39,14 +43,11 @@ class Mask(Task):
         self.feature_names = tuple(names)
         self.register_buffer("is_flag", torch.tensor([n.startswith("is_") for n in names]), persistent=False)
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(names)))
-        self._particle = [backbone.particle]  # in a list: the features belong to the backbone, not to this head
+        self._backbone = [backbone]  # in a list: it is not a part of this head
 
     def corrupt(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
         """Choose the particles to hide, from real ones only."""
-        shape = inputs.mask_BP.shape
-        chosen_B1 = torch.rand(shape[0], 1, generator=generator) < self.options.events
-        hidden_BP = torch.rand(shape, generator=generator) < self.options.particles
-        return replace(inputs, masked_BP=(chosen_B1 & hidden_BP).to(inputs.mask_BP.device) & inputs.mask_BP)
+        return self._hide(inputs, self.options.events, generator)
 
     def applies(self, inputs: Inputs, batch: Batch) -> Tensor:  # noqa: ARG002
         """(B,) bool: the events of which something is hidden."""
@@ -57,17 +58,10 @@ class Mask(Task):
         """(B,) mean over an event's hidden particles and their present features; 0 without hidden particles."""
         if inputs.masked_BP is None:
             return torch.zeros(len(inputs.mask_BP), device=inputs.mask_BP.device)
-        features = self._particle[0]
-        bound = features.names_of()
-        columns = [bound.index(n) for n in self.feature_names if n in bound]
-        outputs = [i for i, n in enumerate(self.feature_names) if n in bound]
-        b_M, p_M = inputs.masked_BP.nonzero(as_tuple=True)
-        truth_MF, present_MF = features.normalised(inputs.particles_BPF[b_M, p_M][:, 2:])
-        truth_MF, present_MF = truth_MF[:, columns], present_MF[:, columns]
-        guess_MF = self.head(encoded.tokens_BPE[b_M, p_M])[:, outputs]
-        flag_F = self.get_buffer("is_flag")[outputs]
+        truth_MF, guess_MF, present_MF = self._hidden(encoded.tokens_BPE, inputs.masked_BP, inputs)
+        b_M = inputs.masked_BP.nonzero(as_tuple=True)[0]
         losses_MF = torch.where(
-            flag_F,
+            self._flags(),
             # A flag above its mean is 1.
             binary_cross_entropy_with_logits(guess_MF, (truth_MF > 0).to(guess_MF.dtype), reduction="none"),
             huber_loss(guess_MF, truth_MF, reduction="none"),
@@ -76,6 +70,37 @@ class Mask(Task):
         zeros_B = torch.zeros(len(inputs.mask_BP), device=guess_MF.device, dtype=guess_MF.dtype)
         hidden_B = inputs.masked_BP.sum(1).clamp(min=1)
         return zeros_B.index_add(0, b_M, per_particle_M) / hidden_B
+
+    def answers(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
+        """Features of particles hidden in every event, NaN where there are none, and what is guessed of them."""
+        hidden = self._hide(inputs, 1.0, random_of(self, inputs, batch))
+        assert hidden.masked_BP is not None
+        truth_MF, guess_MF, present_MF = self._hidden(self._backbone[0](hidden).tokens_BPE, hidden.masked_BP, inputs)
+        return {"truth": torch.where(present_MF, truth_MF, torch.nan), "guess": guess_MF}
+
+    def figures(self, answers: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Errors over those of predicting the mean; see stats.objectives.reconstruction."""
+        return reconstruction(answers["truth"], answers["guess"], self._flags().cpu().numpy())
+
+    def _hide(self, inputs: Inputs, events: float, generator: torch.Generator) -> Inputs:
+        shape = inputs.mask_BP.shape
+        chosen_B1 = torch.rand(shape[0], 1, generator=generator) < events
+        hidden_BP = torch.rand(shape, generator=generator) < self.options.particles
+        return replace(inputs, masked_BP=(chosen_B1 & hidden_BP).to(inputs.mask_BP.device) & inputs.mask_BP)
+
+    def _hidden(self, tokens_BPE: Tensor, masked_BP: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """(M, F) truth, guess, and whether there is a truth, of the hidden particles' features that the data have."""
+        bound, at = self._backbone[0].particle.names_of(), masked_BP.nonzero(as_tuple=True)
+        columns = [bound.index(n) for n in self.feature_names if n in bound]
+        truth_MF, present_MF = self._backbone[0].particle.normalised(inputs.particles_BPF[at][:, 2:])
+        return truth_MF[:, columns], self.head(tokens_BPE[at])[:, self._outputs()], present_MF[:, columns]
+
+    def _outputs(self) -> list[int]:
+        bound = self._backbone[0].particle.names_of()
+        return [i for i, n in enumerate(self.feature_names) if n in bound]
+
+    def _flags(self) -> Tensor:
+        return self.get_buffer("is_flag")[self._outputs()]
 
 
 TASK = TaskKind("mask", Mask, classes=None)
