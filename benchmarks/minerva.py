@@ -41,31 +41,35 @@ PET2_VALIDATIONS = 10
 
 
 def main(suite: base.Suite = minerva.SUITE, about: str | None = __doc__) -> None:
+    """Any suite as a record."""
     parser = record.arguments(about)
-    parser.add_argument("--tuples", type=Path, nargs="+", default=[], help="MasterAnaDev files in place of simulated events")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the study, e.g. steps=500"
     )
+    if issubclass(suite.settings, minerva.Options):
+        told = "MasterAnaDev files in place of simulated events"
+        parser.add_argument("--tuples", type=Path, nargs="+", default=[], help=told)
     if suite is minerva.SUITE:
         told = "seeds of PET-2 small at the most labels; 0: without it"
         parser.add_argument("--pet2-seeds", type=int, default=PET2_SEEDS, help=told)
     args = parser.parse_args()
     timing.settle(args.threads)
     torch.set_num_threads(args.threads)
-    given = {"tuples": tuple(map(str, args.tuples))} if args.tuples else {}
+    given = {"tuples": tuple(map(str, args.tuples))} if getattr(args, "tuples", None) else {}
     options = base.settings(suite, args.set, given, tiny=args.tiny)
-    assert isinstance(options, minerva.Options)
-    run, contestants = suite.run, {}
-    if suite is minerva.SUITE and args.pet2_seeds and importlib.util.find_spec("omnilearned"):
-        contestants["pet2"] = partial(pet2, options, options.seeds[: args.pet2_seeds])
+    run, settings = suite.run, options.model_dump(mode="json")
+    if suite is minerva.SUITE:
+        assert isinstance(options, minerva.Options)
+        settings["pet2"] = bool(args.pet2_seeds and importlib.util.find_spec("omnilearned"))
+        contestants = {"pet2": partial(pet2, options, options.seeds[: args.pet2_seeds])} if settings["pet2"] else {}
         run = partial(minerva.study, contestants=contestants)
     found = run(options, lambda line: print(line, flush=True))
     path = record.write(
         suite.name,
         {name: figure(name, estimates) for name, estimates in found.figures.items()},
         [record.Target(t.figure, t.relation, t.bound) for t in found.targets],
-        settings={**options.model_dump(mode="json"), "data": dict(found.data), "pet2": bool(contestants)},
-        seeds=options.seeds,
+        settings={**settings, "data": dict(found.data)},
+        seeds=settings["seeds"],
         tiny=args.tiny,
         folder=args.output,
     )

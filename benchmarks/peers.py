@@ -57,7 +57,8 @@ class Pet2:
     feeding: "shipped" is the package's own collate (every batch padded to the width of the file) and its own loss;
     "longest" the same with each batch padded to its longest jet; "sorted" sorted micro-batches, gradients
     accumulated over the jets given, one optimiser step, plain cross-entropy (its class weights depend on the batch).
-    columns: its nine, of jets by default; `jets` then needs no more than `label`, `label_N` and `offsets_N`.
+    columns: its nine, of jets by default; `jets` then needs no more than `label`, `label_N` and `offsets_N`. width: of its
+    tokens, 128 as it ships. schedule: of the rate, which stays that of its command line without one.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Pet2:
         seed: int = 0,
         *,
         columns: Callable[[Any], NDArray[np.float32]] = pet2_columns,
+        width: int = 128,
+        schedule: Schedule | None = None,
     ):
         from omnilearned.network import PET2
         from omnilearned.utils import get_model_parameters, get_param_groups
@@ -85,11 +88,12 @@ class Pet2:
             num_classes=len(jets.label.classes),
             K=PET2_NEIGHBOURS,
             num_coord=2,
-            **get_model_parameters("small"),
+            **get_model_parameters("small") | {"base_dim": width},
         )
         # Weight decay 0 and these moments are the defaults of the command line.
-        groups = get_param_groups(self.model, 0.0, PET2_RATE)
+        groups = get_param_groups(self.model, 0.0, schedule.peak if schedule else PET2_RATE)
         self.optimiser = Lion(groups, betas=(0.95, 0.98))
+        self.schedule, self.rates = schedule, [group["lr"] for group in self.optimiser.param_groups]
         self.feeding, self.classes = feeding, len(jets.label.classes)
         self.offsets_N, self.label_N = jets.offsets_N, jets.label_N
         self.input_T9 = columns(jets)
@@ -100,9 +104,12 @@ class Pet2:
         """Number of trained parameters."""
         return sum(p.numel() for p in self.model.parameters())
 
-    def train_step(self, rows: NDArray[np.int64], step: int) -> float:  # noqa: ARG002
+    def train_step(self, rows: NDArray[np.int64], step: int) -> float:
         """Train once on the jets `rows`; mean loss."""
         self.model.train()
+        if self.schedule:
+            for group, peak in zip(self.optimiser.param_groups, self.rates, strict=True):
+                group["lr"] = peak * self.schedule.at(step) / self.schedule.peak
         if self.feeding == "sorted":
             return self._sorted_step(rows)
         total = 0.0
@@ -182,6 +189,7 @@ class PartSize:
 PART_V1 = PartSize()
 # About 0.4 M parameters: half the width, 5 + 1 layers; the pair network of the same shape at half the width.
 PART_SMALL = PartSize((64, 256, 64), (32, 32, 32), 8, 6, 1)
+PET2_SMALL = 48  # width of tokens: 0.4 M parameters with PET-2 small's ten layers
 
 
 class Part:
