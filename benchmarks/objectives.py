@@ -152,10 +152,9 @@ def higgs_jets(per_mass: int) -> Cloud:
     path = sample.CACHE / f"higgs_mass_{per_mass}"
     if not path.exists():
         scenario = str(Path(__file__).with_name("higgs_mass.yaml"))
-        parts = []
-        for i, m in enumerate(MASSES):
-            made = cc.simulate(scenario, per_mass, seed=_SEED + 100 + i, numbers={"m_h": m})
-            parts.append(made.with_columns(_with_mass(made), mass=np.full(len(made), m, dtype=np.float32)))
+        made = [cc.simulate(scenario, per_mass, seed=_SEED + 100 + i, numbers={"m_h": m}) for i, m in enumerate(MASSES)]
+        schema = _with_mass(made[0]).model_copy(update={"notes": f"Higgs bosons of {MASSES} GeV"})
+        parts = [c.with_columns(schema, mass=np.full(len(c), m, dtype=np.float32)) for c, m in zip(made, MASSES, strict=True)]
         sample.CACHE.mkdir(parents=True, exist_ok=True)
         store.write(path, parts, provenance={"benchmark": path.name})
     cloud = store.Store.open(path).read()
