@@ -67,6 +67,7 @@ class Optimisation(Document):
     ema: decay of the averaged weights that are validated and kept. patience: validations without a better loss.
     max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated. recompute: keep only the
     inputs of each block and compute it again in the backward pass; less memory, about a third more time, the same numbers.
+    Where one of both is given, a training on a CPU puts memory before speed.
     """
 
     steps: int | None = Field(None, ge=1)

@@ -1,6 +1,8 @@
 """Counted cost: operations by hand, memory against a process that trains, large sizes that are built and stepped."""
 
 import importlib
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def test_operations_of_the_blocks_are_those_of_their_matrices():
 def test_memory_rises_with_events_particles_and_what_is_kept():
     small, large, frugal = cost.need("xs", 40), cost.need("xs", 80), cost.need("xs", 80, recompute=True)
     assert small.per_event < large.per_event < 4.1 * small.per_event
-    assert frugal.per_event <= large.per_event
+    assert frugal.per_event < 0.7 * large.per_event
     assert small.fixed >= 6 * 4 * 300_000
     assert small.events(small.fixed + int(10.5 * small.per_event)) == 10
     assert small.events(0) == 0
@@ -49,15 +51,55 @@ def test_storages_are_counted_once_while_they_live():
     assert live.now == 4 * (b.numel() + c.numel())
 
 
+def test_a_validation_takes_no_more_at_once_than_a_step_where_the_tokens_are_given():
+    data = TrainingSet.from_cloud(toy_cloud(12))
+    rows = np.arange(12)
+
+    def training(**given):
+        return Training(data, Loader((rows,), 12, 0), rows, Optimisation(**given), 1, 1e-3, 0)
+
+    given, usual = training(max_tokens=500), training()
+    assert given.validation_tokens == given.max_tokens == 500
+    assert usual.validation_tokens > usual.max_tokens
+    assert [t.bounded for t in (given, training(recompute=True), usual)] == [True, True, False]
+
+
+_KEPT = """
+from pathlib import Path
+import torch
+from cloudchamber.train.allocator import freed_at_once
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) << 12
+
+with freed_at_once({wanted}):
+    torch.ones(6 << 20)
+    before = resident()
+    tensors = [torch.ones(n) for _ in range(20) for n in (1 << 20, 10)]
+    del tensors[::2]
+    print((resident() - before) / (80 << 20))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+def test_freed_tensors_go_back_to_the_system_where_memory_is_bounded():
+    kept = [
+        float(subprocess.run([sys.executable, "-c", _KEPT.format(wanted=w)], capture_output=True, text=True, check=True).stdout)
+        for w in (True, False)
+    ]
+    assert kept[0] < 0.1
+    assert kept[1] > 0.5
+
+
 @pytest.mark.slow
 def test_the_memory_of_a_training_is_counted_within_a_fifth(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     memory = importlib.import_module("memory")
     counted = cost.need("xs", memory.PARTICLES)
     events = counted.events(300 << 20)
-    idle, busy = (memory._in_own_process("xs", events, False, steps) for steps in (0, 2))
-    assert busy - idle == pytest.approx(counted.fixed + events * counted.per_event, rel=0.2)
-    for name in ("memory", "jets", "record", "timing"):
+    measured = memory._beside_idle("xs", memory.PARTICLES, events, False)
+    assert measured == pytest.approx(counted.fixed + events * counted.per_event, rel=0.2)
+    for name in ("memory", "jets", "record"):
         sys.modules.pop(name, None)
 
 

@@ -25,12 +25,14 @@ from cloudchamber.nn.features import NamedFeatures
 from cloudchamber.nn.sizes import size
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.tasks.classify import Classify
-from cloudchamber.train.loop import VALIDATION_TOKENS
 from cloudchamber.train.network import Network
 from cloudchamber.train.weights import SHIPPED, read_config
 
 # Copies of the parameters that a training holds: themselves, gradients, two moments, average, best.
 _COPIES = 6
+# What a process takes at its first steps whatever their size: torch's modules for optimisers, the code of its kernels.
+# Measured by benchmarks/memory.py on one event of one particle, less the copies; with torch 2.13 for CPUs.
+_FIRST_USE = 85 << 20
 _LABEL = Label(name="label", classes=tuple("0123456789"))
 
 
@@ -49,14 +51,14 @@ class Need:
 def need(size_name: str, particles: int, *, recompute: bool = False) -> Need:
     """What a size needs to learn to tell ten classes of events of so many particles each, with the features of jets.
 
-    The peak is that of a training step or of the validation, which takes larger batches without a gradient; a straight line
-    in the number of events, so it is counted at two of them.
+    The peak is that of a training step: a validation takes no more events at once if `max_tokens` is given. A straight line
+    in the number of events, so it is counted at two of them. Holds where freed memory is free: see train/allocator.py.
     """
     network = _on_meta(size_name)
     network.backbone.recompute(recompute)
     few, many = (_peak(network, n, particles) for n in (4, 8))
     per_event = (many - few) / 4
-    return Need(_COPIES * 4 * network.parameters_count + int(few - 4 * per_event), per_event)
+    return Need(_FIRST_USE + _COPIES * 4 * network.parameters_count + int(few - 4 * per_event), per_event)
 
 
 def operations(size_name: str, counts_N: NDArray[np.int64]) -> float:
@@ -133,16 +135,13 @@ def _on_meta(size_name: str) -> Network:
 
 
 def _peak(network: Network, events: int, particles: int) -> int:
-    """Largest number of bytes alive in a step's later micro-batch, or in the validation, beside the _COPIES."""
+    """Largest number of bytes alive in a step's later micro-batch, beside the _COPIES."""
     _step(network, events, particles)
     known = [*network.parameters(), *network.buffers(), *(p.grad for p in network.parameters() if p.grad is not None)]
     with _Live(known) as training:
         _step(network, events, particles)
-    with _Live(known) as validation, torch.no_grad():
-        inputs, batch = _batch(network, VALIDATION_TOKENS * events, particles)
-        network.losses(inputs, batch)
-    peaks: tuple[int, int] = (training.peak, validation.peak)
-    return max(peaks)
+    peak: int = training.peak
+    return peak
 
 
 def _step(network: Network, events: int, particles: int) -> None:

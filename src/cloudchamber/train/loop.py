@@ -26,13 +26,14 @@ from cloudchamber.recipe import Optimisation
 from cloudchamber.run import Run
 from cloudchamber.stats import metrics
 from cloudchamber.tasks.base import Task
+from cloudchamber.train.allocator import freed_at_once
 from cloudchamber.train.checkpoint import State
 from cloudchamber.train.network import Network
 from cloudchamber.train.optimiser import Average, make_optimiser, rate
 from cloudchamber.train.parallel import ALONE, Ranks, Whole, complete, forget, synchronises
 
 MAX_TOKENS = {"cpu": 1536, "cuda": 1 << 17}
-VALIDATION_TOKENS = 4  # micro-batches of the validation over those of the training: they keep nothing for a backward pass
+VALIDATION_TOKENS = 4  # batches of the validation over the usual ones of the training: they keep nothing for a backward pass
 AHEAD = {"cpu": 0, "cuda": 4}  # steps whose batches are made beforehand: on a CPU that would take from the training
 Record = Mapping[str, Any]
 OnRecord = Callable[[int, int, Record], None]  # steps done, steps in all, what was measured
@@ -66,6 +67,17 @@ class Training:
         """Padded tokens per micro-batch."""
         return self.optimisation.max_tokens or MAX_TOKENS[torch.device(self.device).type]
 
+    @property
+    def validation_tokens(self) -> int:
+        """Padded tokens per batch of the validation; no more than in training if their number is given, to bound memory."""
+        return self.optimisation.max_tokens or VALIDATION_TOKENS * self.max_tokens
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the recipe asks for less memory: on a CPU it then goes before speed."""
+        asked = self.optimisation.recompute or self.optimisation.max_tokens is not None
+        return asked and torch.device(self.device).type == "cpu"
+
     def batches_of(self, step: int) -> list[Batch]:
         """The micro-batches of a step."""
         return list(micro_batches(self.data, self.loader.rows_of(step), self.max_tokens, self.partners_N))
@@ -78,6 +90,11 @@ def train(network: Network, training: Training, run: Run | None = None, on_recor
     number of threads the result is then bit-identical to an uninterrupted training.
     Raises BadRecipe if the loss stops being a number.
     """
+    with freed_at_once(training.bounded):
+        return _train(network, training, run, on_record)
+
+
+def _train(network: Network, training: Training, run: Run | None, on_record: OnRecord | None) -> State:
     state = _start(network, training)
     checkpoint = run.path / "checkpoint" if run else None
     if checkpoint:
@@ -134,8 +151,7 @@ def validation_losses(network: Network, training: Training, whole: nn.Module | N
     sums, known = ({t.key: 0.0 for t in network.tasks} for _ in range(2))
     ranking = _Ranking(network)
     total = 0.0
-    tokens = VALIDATION_TOKENS * training.max_tokens
-    for batch in ranks.even(list(micro_batches(training.data, rows, tokens, training.partners_N))):
+    for batch in ranks.even(list(micro_batches(training.data, rows, training.validation_tokens, training.partners_N))):
         inputs = _corrupted(network, Inputs.of(batch, training.device), generator)
         weight_B = torch.from_numpy(batch.weight_B).to(training.device)
         losses, score_B = whole(partial(_judged, inputs=inputs, batch=batch, ranked=ranking.task))
