@@ -222,7 +222,6 @@ def test_windows_against_a_reference_are_one_test_and_parameters_reach_the_metho
     [
         ({"systematics": {**PLAN["systematics"], "closure_alpha": 1e-3}}, "cannot reach"),
         ({"generality": [0.0]}, "leaves no test any share"),
-        ({"methods": ["weak"], "level": "score"}, "leaves no test any share"),
         ({"methods": ["bank"]}, "needs a bank"),
         ({"regions": {**PLAN["regions"], "signal": [[4900, 4950]]}}, "too few events beside it"),
     ],

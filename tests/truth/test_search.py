@@ -9,7 +9,7 @@ from cloudchamber.errors import BadInput
 from cloudchamber.search import ratio
 from cloudchamber.search.calibrate import Permutations, calibrate, null_statistics
 from cloudchamber.search.frontier import Tilted, frontier, known_tilts, unseen_tilts
-from cloudchamber.search.knob import Knob, knob
+from cloudchamber.search.knob import Knob, knob, log_bayes_factor
 from cloudchamber.search.sample import Bank, Sample
 from cloudchamber.search.suite import suite
 
@@ -50,6 +50,18 @@ def test_the_linear_part_of_the_kernel_test_is_chi2_distributed():
     assert stats.kstest(chi2 * (N - 1) / N, stats.chi2(6).cdf).pvalue > 0.01
 
 
+def test_a_change_along_one_direction_is_seen_alike_in_any_scale_of_its_column():
+    x = gaussian(N, 3)
+    x[:DATA, 1] *= 0.7
+    labels = (np.arange(N) < DATA).astype(np.float32)[None]
+    here, there = (
+        suite(Sample(one), None, ("direction", "kernel"), seed=0).statistics(labels, 1 - labels)[0]
+        for one in (x, np.column_stack([x[:, 0], np.exp(x[:, 1]), x[:, 2]]))
+    )
+    assert here[0] == pytest.approx(there[0], abs=0.1)  # ranks are interpolated
+    assert here[0] > here[2] + 5  # the kernel's shift, which sees means alone
+
+
 def test_p_values_of_a_whole_search_are_flat_without_a_signal():
     test = suite(Sample(gaussian(N)), bank_of(1.0, 2.0), ("bank", "weak", "kernel"), seed=0)
     calibration = calibrate(knob(test, (0.2, 0.5, 0.8)), null_statistics(test, Permutations(N, DATA, seed=1), 8000), test.names)
@@ -60,20 +72,23 @@ def test_p_values_of_a_whole_search_are_flat_without_a_signal():
     assert stats.betabinom(len(fresh), 101, 1900).sf(false_alarms) > 0.005
 
 
-def test_a_weighted_minimum_over_independent_tests_has_its_analytic_global_p_value():
-    rng = np.random.default_rng(3)
-    shares = np.array([[0.5, 0.3, 0.2]])
-    calibration = calibrate(Knob((0.5,), shares, "test"), stats.norm.isf(rng.random((200_000, 3))))
-    for z in (1.5, 2.5, 3.0):
-        smallest = stats.norm.sf(z) / 0.3
-        exact = 1 - np.prod(1 - np.minimum(shares * smallest, 1))
-        got = calibration.judge(np.array([-1.0, z, -1.0])).global_p
-        assert got.value == pytest.approx(exact, abs=4 * np.sqrt(exact / 50_000))
+def test_what_a_p_value_is_worth_has_a_mean_of_one_without_a_signal_and_falls_with_p():
+    p = np.exp(-np.linspace(0, 400, 400_001))
+    worth = np.exp(log_bayes_factor(p))
+    assert (np.diff(worth) > 0).all()
+    assert np.trapezoid(worth[::-1], p[::-1]) == pytest.approx(1 - 1 / 401, abs=0.005)  # the rest lies below exp(-400)
+
+
+def test_a_test_that_is_no_ratio_counts_by_its_p_value_whatever_its_scale():
+    null = stats.norm.isf(np.random.default_rng(3).random((40_000, 2)))
+    one, other = (calibrate(Knob((0.5,), np.full((1, 2), 0.5), np.array([True, False])), null * [1, c]) for c in (1, 1000))
+    for z in ([0.0, 3.0], [1.0, 2.0]):
+        assert one.global_p(np.array([z])) == other.global_p(np.array([z]) * [1, 1000])
 
 
 def test_a_scan_of_the_knob_finds_what_only_one_of_its_settings_sees():
     null = np.random.default_rng(8).normal(size=(40_000, 2))
-    scanned = calibrate(Knob((0.0, 1.0), np.eye(2), "test"), null)
+    scanned = calibrate(Knob((0.0, 1.0), np.eye(2), np.ones(2, bool)), null)
     for z in ([4.0, 0.0], [0.0, 4.0]):
         exact = 1 - (1 - stats.norm.sf(3.0)) ** 2  # of the better of two independent settings, at three deviations
         assert scanned.judge(np.array(z)).global_p.value < exact
@@ -81,7 +96,7 @@ def test_a_scan_of_the_knob_finds_what_only_one_of_its_settings_sees():
 
 def test_the_number_of_trials_of_independent_tests_is_their_number():
     null = np.random.default_rng(4).normal(size=(100_000, 10))
-    assert calibrate(Knob((0.5,), np.full((1, 10), 0.1), "test"), null).trials == pytest.approx(10, rel=0.1)
+    assert calibrate(Knob((0.5,), np.full((1, 10), 0.1), np.ones(10, bool)), null).trials == pytest.approx(10, rel=0.1)
 
 
 def test_an_injected_signal_of_the_bank_is_found_and_its_signal_named():
@@ -98,12 +113,11 @@ def test_an_injected_signal_of_the_bank_is_found_and_its_signal_named():
 
 
 def test_mixing_ratios_gives_the_bank_alone_at_0_and_the_broad_tests_alone_at_1():
-    test = suite(Sample(gaussian(N)), bank_of(1.0), ("bank", "kernel", "weak"), seed=0)
+    test = suite(Sample(gaussian(N)), bank_of(1.0), ("bank", "kernel"), seed=0)
     statistics = null_statistics(test, Permutations(N, DATA, seed=1), 200)
-    mixed = knob(test, (0.0, 1.0), "score").combined(np.ones_like(statistics), statistics)
+    mixed = knob(test, (0.0, 1.0)).combined(np.ones_like(statistics), statistics)
     assert np.allclose(mixed[:, 0], statistics[:, 0])
-    kernel = [k for k, n in enumerate(test.names) if n.startswith("kernel")]
-    assert np.allclose(mixed[:, 1], np.log(np.exp(statistics[:, kernel]).mean(1)))
+    assert np.allclose(mixed[:, 1], np.log(np.exp(statistics[:, 1:]).mean(1)))
 
 
 def test_a_tilt_has_the_strength_that_was_asked_for():
@@ -135,11 +149,9 @@ def test_windows_are_tested_one_by_one_and_an_empty_one_counts_for_nothing():
     alone = suite(pool.where(pool.mass_N >= 50), None, ("kernel",), 0).statistics(
         data[:, pool.mass_N >= 50], 1 - data[:, pool.mass_N >= 50]
     )
-    K = len(alone[0]) - 1  # and the mixture, which is of both windows
-    assert np.allclose(found[K : 2 * K], alone[0, :K], atol=1e-4)
+    K = len(alone[0])
+    assert np.allclose(found[K:], alone[0], atol=1e-4)
     assert (found[:K] < 0).all()
-    assert test.names[-1] == "broad/mixture"
-    assert found[-1] == pytest.approx(np.log(np.exp(found[:-1]).mean()))
     with pytest.raises(BadInput, match="at least 50"):
         suite(pool, None, ("kernel",), seed=0, windows=[(0, 0.1)])
 

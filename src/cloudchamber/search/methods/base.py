@@ -46,8 +46,8 @@ class Method:
 
     role: where it stands between specific and general: "specific" (signals of the bank), "weak" (data against a
     template) or "broad" (any difference). log_ratio: its statistics are logarithms of likelihood ratios or Bayes factors,
-    so that they can be mixed. prepare: may look at the pool and the bank, never at which events are data. sample_only: its
-    null is right for a reference sample alone, not for a template.
+    which are mixed; others enter by their p-value. prepare: may look at the pool and the bank, never at which events are
+    data. sample_only: its null is right for a reference sample alone, not for a template.
     """
 
     name: str
