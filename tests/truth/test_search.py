@@ -72,6 +72,18 @@ def test_p_values_of_a_whole_search_are_flat_without_a_signal():
     assert stats.betabinom(len(fresh), 101, 1900).sf(false_alarms) > 0.005
 
 
+def test_a_weighted_minimum_over_independent_tests_has_its_analytic_global_p_value():
+    rng = np.random.default_rng(3)
+    shares = np.array([[0.5, 0.3, 0.2]])
+    smallest_of = Knob((0.5,), shares, np.ones(3, bool), "minimum")
+    calibration = calibrate(smallest_of, stats.norm.isf(rng.random((200_000, 3))))
+    for z in (1.5, 2.5, 3.0):
+        smallest = stats.norm.sf(z) / 0.3
+        exact = 1 - np.prod(1 - np.minimum(shares * smallest, 1))
+        got = calibration.judge(np.array([-1.0, z, -1.0])).global_p
+        assert got.value == pytest.approx(exact, abs=4 * np.sqrt(exact / 50_000))
+
+
 def test_what_a_p_value_is_worth_has_a_mean_of_one_without_a_signal_and_falls_with_p():
     p = np.exp(-np.linspace(0, 400, 400_001))
     worth = np.exp(log_bayes_factor(p))

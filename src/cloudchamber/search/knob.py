@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from cloudchamber.search.suite import Suite
 
 DEFAULT = 0.5
 GRID = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+Level = Literal["mixture", "minimum"]
 _LARGEST = 1 - 1e-6  # p-value that the formula of its worth holds numerically
 
 
@@ -23,18 +25,24 @@ _LARGEST = 1 - 1e-6  # p-value that the formula of its worth holds numerically
 class Knob:
     """How sub-tests become one statistic, for each setting.
 
-    shares_LK: of the prior. log_ratio_K: whose statistics are logarithms of likelihood ratios or Bayes factors.
+    shares_LK: of the prior ("mixture") or of alpha ("minimum"). log_ratio_K: whose statistics are logarithms of likelihood
+    ratios or Bayes factors.
     """
 
     settings: tuple[float, ...]
     shares_LK: FloatArray
     log_ratio_K: NDArray[np.bool_]
+    level: Level = "mixture"
 
     def combined(self, p_TK: FloatArray, statistics_TK: FloatArray) -> FloatArray:
-        """(T, L) larger is less like the background: the logarithm of the mixture of the likelihood ratios.
+        """(T, L) larger is less like the background.
 
-        A test that is none enters by what its p-value is worth.
+        "mixture": the logarithm of the mixture of the likelihood ratios; a test that is none enters by what its p-value is
+        worth. "minimum": the weighted minimum, -ln min(p / share) (Scand. J. Stat. 24 (1997) 407).
         """
+        if self.level == "minimum":
+            with np.errstate(divide="ignore"):  # what has no share is never the smallest
+                return np.stack([(np.log(share_K) - np.log(p_TK)).max(axis=1) for share_K in self.shares_LK], axis=1)
         log_TK = np.where(self.log_ratio_K, statistics_TK, log_bayes_factor(p_TK))
         return np.stack([logsumexp(log_TK, b=share_K, axis=1) for share_K in self.shares_LK], axis=1)
 
@@ -49,7 +57,7 @@ def log_bayes_factor(p: FloatArray) -> FloatArray:
     return np.asarray(np.log((1 - p + p * np.log(p)) / p) - 2 * np.log(-np.log(p)))
 
 
-def knob(suite: Suite, settings: tuple[float, ...] = (DEFAULT,)) -> Knob:
+def knob(suite: Suite, settings: tuple[float, ...] = (DEFAULT,), level: Level = "mixture") -> Knob:
     """The knob of a suite: specific methods share 1 - generality, all others share generality.
 
     Raises BadInput if a setting is outside [0, 1] or leaves no test any share.
@@ -64,4 +72,4 @@ def knob(suite: Suite, settings: tuple[float, ...] = (DEFAULT,)) -> Knob:
             f"generality {setting:g} leaves no test any share: these are {', '.join(suite.names)}. Add a method, or set "
             "generality between 0 and 1."
         )
-    return Knob(settings, shares_LK / shares_LK.sum(1, keepdims=True), suite.log_ratio_K)
+    return Knob(settings, shares_LK / shares_LK.sum(1, keepdims=True), suite.log_ratio_K, level)

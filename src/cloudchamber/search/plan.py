@@ -101,8 +101,8 @@ class Plan(Document):
 
     features: columns of the tables. background: "sidebands" or "abcd", from the data; "sample", the events of the Parquet file
     `reference`, like those of the data without a signal. Files are relative to the plan. methods: names of search methods.
-    generality: 0 the bank alone, 1 anything; several are scanned, and calibrated together. alpha: the error that the
-    search claims of its campaign.
+    generality: 0 the bank alone, 1 anything; several are scanned, and calibrated together. level: what it shares out,
+    the prior of one likelihood ratio ("mixture") or alpha ("minimum"). alpha: the error that the search claims of its campaign.
     """
 
     name: str = "unnamed"
@@ -113,6 +113,7 @@ class Plan(Document):
     alternatives: Alternatives = Alternatives()
     methods: tuple[str, ...] = Field(("weak", "kernel"), min_length=1)
     generality: tuple[float, ...] = Field((0.5,), min_length=1)
+    level: Literal["mixture", "minimum"] = "mixture"
     systematics: Systematics = Systematics()
     budget: Budget = Budget()
     alpha: float = Field(1.35e-3, gt=0, lt=0.5)

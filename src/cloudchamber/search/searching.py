@@ -185,7 +185,7 @@ def _test(inputs: Inputs, looked_at: int | None) -> _Test:
             rows_N |= _in_region(inputs, looked_at)
         pool = data.where(rows_N)
     methods = suite(pool, inputs.bank, plan.methods, plan.seed, windows)
-    return _Test(inputs, looked_at, pool, rows_N, methods, knob(methods, plan.generality))
+    return _Test(inputs, looked_at, pool, rows_N, methods, knob(methods, plan.generality, plan.level))
 
 
 def _in_region(inputs: Inputs, number: int) -> NDArray[np.bool_]:
