@@ -73,7 +73,8 @@ USES = ("top_auc", "quark_gluon_auc", "mass_error", "anomaly_auc")
 MASSES = (60, 75, 90, 105, 120, 135, 150, 165, 180, 195)  # GeV, of the Higgs boson
 PRETRAININGS, SEEDS = (0, 1), (0, 1, 2)
 _PASSES, _BATCH = 200, 128  # of the backbone, of as many jets
-_PER_CLASS, _PARTICLES = 2000, 64
+PARTICLES = 64  # leading in pT, of every jet
+_PER_CLASS = 2000
 _LABELS, _STEPS = 100, 30  # of each use
 _MADE = 1000  # jets that are generated, and compared with as many others
 _SEED = 4001
@@ -96,7 +97,7 @@ def main() -> None:
     timing.settle(args.threads)
     torch.set_num_threads(args.threads)
     seeds = (SEEDS[:1], SEEDS[:1]) if args.tiny else (PRETRAININGS, SEEDS)
-    jets = sample.toy(400, classes=CLASSES) if args.tiny else sample.simulated(CLASSES, _PER_CLASS, seed=_SEED, mpi=False)
+    jets = simulated_jets(args.tiny)
     uses = tiny_uses() if args.tiny else full_uses()
     found: dict[str, list[float]] = {}
     for seed in seeds[0]:
@@ -119,7 +120,7 @@ def main() -> None:
             "jets": len(jets),
             "passes": 6 if args.tiny else _PASSES,
             "batch": _BATCH,
-            "particles": _PARTICLES,
+            "particles": PARTICLES,
             "labels": _LABELS,
             "steps": _STEPS,
             "tasks": {name: dict(task) for name, task in TASKS.items()},
@@ -131,6 +132,17 @@ def main() -> None:
         folder=args.output,
     )
     record.show(path)
+
+
+def simulated_jets(tiny: bool) -> Cloud:
+    """What is trained on; toy jets in a tiny run."""
+    return sample.toy(400, classes=CLASSES) if tiny else sample.simulated(CLASSES, _PER_CLASS, seed=_SEED, mpi=False)
+
+
+def folds(n: int, seed: int) -> Rows:
+    """Tenths of the jets: eight to train, one to validate, one to test."""
+    order, tenth = np.random.default_rng(seed).permutation(n), n // 10
+    return Rows(order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth])
 
 
 def full_uses() -> dict[str, Use]:
@@ -180,7 +192,7 @@ def mixture(
         if "generate" in MIXTURES[name]:
             found |= {f"{n}_{name}": [v] for n, v in generated(weights, jets, rows, seed, tiny).items()}
         anomalies = uses["top_auc"].cloud
-        vectors_NE = cc.embed(str(weights), anomalies, max_particles=_PARTICLES).astype(np.float64)
+        vectors_NE = cc.embed(str(weights), anomalies, max_particles=PARTICLES).astype(np.float64)
         for other in seeds:
             of_uses = {use: few(weights if name != "none" else None, uses[use], other, tiny) for use in uses}
             of_uses["anomaly_auc"] = anomaly(vectors_NE, np.asarray(anomalies.labels["label"]), other)
@@ -191,10 +203,7 @@ def mixture(
 
 def pretrain(tasks: Sequence[str], jets: Cloud, seed: int, tiny: bool) -> tuple[Fitted, TrainingSet, Rows]:
     """A network from scratch, at equal passes of the backbone; without a task one that is left as it was born."""
-    data = TrainingSet.from_cloud(jets, _PARTICLES)
-    order = np.random.default_rng(seed).permutation(len(data))
-    tenth = len(data) // 10
-    rows = Rows(order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth])
+    data, rows = TrainingSet.from_cloud(jets, PARTICLES), folds(len(jets), seed)
     passes = (6 if tiny else _PASSES) // (2 if set(tasks) & set(TWO_PASSES) else 1)
     optimisation = {"steps": passes if tasks else 1, "batch": 16 if tiny else _BATCH, "checkpoints": 0, "validations": 2}
     optimisation |= {"ema": 0.99} if tasks else {"learning_rate": 1e-12}
@@ -204,7 +213,7 @@ def pretrain(tasks: Sequence[str], jets: Cloud, seed: int, tiny: bool) -> tuple[
             "size": "xs",
             "tasks": [ALONE.get(t, TASKS[t]) if len(tasks) == 1 else TASKS[t] for t in tasks or ("classify",)],
             "optimisation": optimisation,
-            "max_particles": _PARTICLES,
+            "max_particles": PARTICLES,
             "feature_drop": 0.2,
             "seed": seed,
         }
@@ -217,7 +226,7 @@ def few(weights: Path | None, use: Use, seed: int, tiny: bool) -> float:
     rows = np.random.default_rng(seed).permutation(len(use.cloud))
     train, test = use.cloud[rows[:_LABELS]], use.cloud[rows[_LABELS:]]
     start: dict[str, Any] = {"weights": str(weights)} if weights else {"weights": "xs", "adapt": "scratch"}
-    start |= {"seed": seed, "steps": 3 if tiny else _STEPS, "max_particles": _PARTICLES}
+    start |= {"seed": seed, "steps": 3 if tiny else _STEPS, "max_particles": PARTICLES}
     truth = np.asarray(test.labels[use.label])
     if use.number:
         return float(np.abs(cc.Regressor(**start).fit(train, use.label).predict(test) - truth).mean())
@@ -239,7 +248,7 @@ def jet_mass_error(use: Use) -> float:
 def generated(weights: Path, jets: Cloud, rows: Rows, seed: int, tiny: bool) -> dict[str, float]:
     """Distances of new jets from simulated ones that were not trained on, and those of two halves of simulated ones."""
     number = 60 if tiny else _MADE
-    held = kinematics.leading(jets[np.concatenate([rows.test, rows.val])][: 2 * number], _PARTICLES)
+    held = kinematics.leading(jets[np.concatenate([rows.test, rows.val])][: 2 * number], PARTICLES)
     made, half, other = cc.generate(weights, number, steps=8, seed=seed), held[:number], held[number:]
     found = {}
     for what, cloud in (("generated", made), ("simulated", other)):
@@ -272,14 +281,14 @@ def relative(cloud: Cloud) -> Array:
     pt_T, eta_T, phi_T = kinematics.pt_eta_phi(*columns)
     axis = {n: np.repeat(v, cloud.counts) for n, v in kinematics.axes_of(cloud).items()}
     flat = (eta_T - axis["eta"], kinematics.wrap(phi_T - axis["phi"]), pt_T / axis["pt"])
-    padded = (ak.pad_none(ak.unflatten(v, cloud.counts), _PARTICLES, clip=True) for v in flat)
+    padded = (ak.pad_none(ak.unflatten(v, cloud.counts), PARTICLES, clip=True) for v in flat)
     return np.stack([ak.to_numpy(ak.fill_none(v, 0.0)) for v in padded], axis=2)
 
 
 def separated(jets: Cloud, seed: int, tiny: bool) -> dict[str, float]:
     """Segmentation: of two jets laid over each other, which of them each particle is from."""
     rng, n = np.random.default_rng(seed), 200 if tiny else 3000
-    data = TrainingSet.from_cloud(overlaid(jets[:n], jets[n : 2 * n], rng), 2 * _PARTICLES)
+    data = TrainingSet.from_cloud(overlaid(jets[:n], jets[n : 2 * n], rng), 2 * PARTICLES)
     order, tenth = rng.permutation(len(data)), len(data) // 10
     rows = Rows(order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth])
     optimisation = {"steps": 4 if tiny else 150, "batch": 32, "checkpoints": 0, "validations": 3}

@@ -16,7 +16,7 @@ RESULTS = sorted((FOLDER / "results").glob("*.json"))
 SCRIPTS = dict.fromkeys(("train_speed", "load_speed", "quality"), ("omnilearned", "weaver"))
 SCRIPTS |= dict.fromkeys(("detector", "jetclass_match", "sic"), ("pythia8mc", "fastjet"))
 SCRIPTS |= {"neutrino": ("pythia8mc",), "minerva": ("pythia8mc",), "adaptation": (), "calibration": (), "memory": ()}
-SCRIPTS |= {"objectives": ("fastjet",), "scaling": ("pythia8mc", "fastjet")}
+SCRIPTS |= {"objectives": ("fastjet",), "generation": ("fastjet",), "scaling": ("pythia8mc", "fastjet")}
 SCRIPTS |= dict.fromkeys(("false_alarms", "knob", "sculpting", "followup", "battery"), ())
 
 
