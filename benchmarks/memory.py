@@ -63,7 +63,7 @@ def main() -> None:
         }
         targets.append(record.Target(f"{label}_error", "<=", BOUND))
         print(f"{label}: {events} events, {said >> 20} MB counted, {measured >> 20} MB measured", flush=True)
-    settings = {"particles_and_megabytes": fills, "steps": STEPS}
+    settings = {"particles_and_megabytes": fills, "steps": STEPS, "environment": {}}
     path = record.write("memory", figures, targets, settings=settings, seeds=[0], tiny=args.tiny, folder=args.output)
     record.show(path)
 

@@ -35,7 +35,7 @@ _WARM = 6  # forward passes until Particle Transformer's trimming of the longest
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and peak of a learning-rate schedule: our own linear warm-up and cosine, for all but PET-2."""
+    """Length and peak of a learning-rate schedule: our own linear warm-up and cosine."""
 
     steps: int
     peak: float
@@ -187,7 +187,7 @@ class PartSize:
 
 
 PART_V1 = PartSize()
-# About 0.4 M parameters: half the width, 5 + 1 layers; the pair network of the same shape at half the width.
+# About 0.4 M parameters: half the width, 6 + 1 layers; the pair network of the same shape at half the width.
 PART_SMALL = PartSize((64, 256, 64), (32, 32, 32), 8, 6, 1)
 PET2_SMALL = 48  # width of tokens: 0.4 M parameters with PET-2 small's ten layers
 

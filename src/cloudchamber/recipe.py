@@ -66,7 +66,7 @@ class Optimisation(Document):
     warmup: fraction of the steps; then the rate falls as a cosine to `final_rate` of its peak.
     ema: decay of the averaged weights that are validated and kept. patience: validations without a better loss.
     max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated. recompute: keep only the
-    inputs of each block and compute it again in the backward pass; less memory, about a third more time, the same numbers.
+    inputs of each block and compute it again in the backward pass; less memory, more time, the same numbers.
     Where one of both is given, a training on a CPU puts memory before speed.
     """
 

@@ -1,6 +1,7 @@
 """Counted cost: operations by hand, memory against a process that trains, large sizes that are built and stepped."""
 
 import importlib
+import os
 import platform
 import subprocess
 import sys
@@ -89,6 +90,16 @@ def test_freed_tensors_go_back_to_the_system_where_memory_is_bounded():
     ]
     assert kept[0] < 0.1
     assert kept[1] > 0.5
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+def test_who_set_the_allocator_keeps_it():
+    command, own = (
+        [sys.executable, "-c", _KEPT.format(wanted=True)],
+        {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)},
+    )
+    kept = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **own}).stdout
+    assert float(kept) > 0.5
 
 
 @pytest.mark.slow

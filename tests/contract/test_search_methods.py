@@ -52,6 +52,14 @@ def test_a_signal_in_the_data_raises_the_statistic_and_the_scores_of_its_events(
     assert scores[:40].mean() > scores[40:].mean() + scores[40:].std() / 2
 
 
+@pytest.mark.parametrize("name", [n for n, m in registry.entries("methods").items() if m.log_ratio])
+def test_what_counts_as_a_ratio_is_worth_no_more_than_one_without_a_signal(name, pool, bank):
+    prepared = registry.get("methods", name).prepare(pool, bank, 0)
+    worth = np.exp(null_statistics(suite(pool, bank, (name,), seed=0), Permutations(N, DATA, seed=7), 4000))
+    assert worth.shape[1] == len(prepared.names)
+    assert (worth.mean(axis=0) - 4 * worth.std(axis=0) / 4000**0.5 < 1).all()
+
+
 @pytest.mark.parametrize("name", [n for n, m in registry.entries("methods").items() if m.needs_bank])
 def test_a_method_that_needs_a_bank_says_so(name, pool):
     with pytest.raises(BadInput, match=f"{name}.*needs a bank"):

@@ -18,7 +18,7 @@ from cloudchamber.search.suite import Suite
 DEFAULT = 0.5
 GRID = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 Level = Literal["mixture", "minimum"]
-_LARGEST = 1 - 1e-6  # p-value that the formula of its worth holds numerically
+_SMALLEST, _LARGEST = 1e-300, 1 - 1e-6  # p-values for which the formula of their worth holds numerically
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Knob:
 
 
 def log_bayes_factor(p: FloatArray) -> FloatArray:
-    """What a p-value is worth: kappa p^(kappa - 1), averaged over kappa from 0 to 1 (arXiv:1912.06116).
+    """What a p-value, 0 < p <= 1, is worth: kappa p^(kappa - 1), averaged over kappa from 0 to 1 (arXiv:1912.06116).
 
     >>> np.exp(log_bayes_factor(np.array([0.05, 1.35e-3]))).round(1)
     array([ 1.8, 16.8])
     """
-    p = np.minimum(p, _LARGEST)
+    p = np.clip(p, _SMALLEST, _LARGEST)
     return np.asarray(np.log((1 - p + p * np.log(p)) / p) - 2 * np.log(-np.log(p)))
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from cloudchamber.errors import BadPlan
 from cloudchamber.recipe import Document, first_problem, plain_yaml
+from cloudchamber.search.knob import Level
 
 Background = Literal["sidebands", "abcd", "sample"]
 
@@ -113,7 +114,7 @@ class Plan(Document):
     alternatives: Alternatives = Alternatives()
     methods: tuple[str, ...] = Field(("weak", "kernel"), min_length=1)
     generality: tuple[float, ...] = Field((0.5,), min_length=1)
-    level: Literal["mixture", "minimum"] = "mixture"
+    level: Level = "mixture"
     systematics: Systematics = Systematics()
     budget: Budget = Budget()
     alpha: float = Field(1.35e-3, gt=0, lt=0.5)

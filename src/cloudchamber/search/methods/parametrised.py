@@ -59,7 +59,7 @@ METHOD = Method(
     name="parametrised",
     role="specific",
     needs_bank=True,
-    log_ratio=True,
+    log_ratio=False,  # a profile: the largest of many ratios, which is no ratio
     citation="arXiv:1601.07913, arXiv:2405.08889",
     prepare=prepare,
 )
