@@ -7,6 +7,7 @@ is the same for both and for one process.
 from __future__ import annotations
 
 import copy
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -153,6 +154,8 @@ def joined(mode: Mode | None, device: str) -> Iterator[Ranks]:
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), mode or "ddp", kind)
     finally:
+        # What DDP leaves in reference cycles holds the group, and with it threads, that would meet the end of the interpreter.
+        gc.collect()
         dist.destroy_process_group()
 
 
