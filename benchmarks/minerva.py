@@ -11,18 +11,16 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import peers
-import record
-import timing
+import study
 from cloudchamber.data.readers.minerva import PRONGS
 from cloudchamber.events import MOMENTUM, Cloud, Label, kinematics
-from cloudchamber.suites import base, minerva
+from cloudchamber.recipe import Optimisation
+from cloudchamber.suites import minerva
 from cloudchamber.suites import minerva_baselines as baselines
 
 KINDS = (
@@ -40,51 +38,16 @@ PET2_RATE = 5e-4  # from scratch, as its authors train it on top jets (arXiv:251
 PET2_VALIDATIONS = 10
 
 
-def main(suite: base.Suite = minerva.SUITE, about: str | None = __doc__) -> None:
-    """Any suite as a record."""
-    parser = record.arguments(about)
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the study, e.g. steps=500"
-    )
-    if issubclass(suite.settings, minerva.Options):
-        told = "MasterAnaDev files in place of simulated events"
-        parser.add_argument("--tuples", type=Path, nargs="+", default=[], help=told)
-    if suite is minerva.SUITE:
-        told = "seeds of PET-2 small at the most labels; 0: without it"
-        parser.add_argument("--pet2-seeds", type=int, default=PET2_SEEDS, help=told)
+def main() -> None:
+    parser = study.arguments(minerva.SUITE, __doc__)
+    told = "seeds of PET-2 small at the most labels; 0: without it"
+    parser.add_argument("--pet2-seeds", type=int, default=PET2_SEEDS, help=told)
     args = parser.parse_args()
-    timing.settle(args.threads)
-    torch.set_num_threads(args.threads)
-    given = {"tuples": tuple(map(str, args.tuples))} if getattr(args, "tuples", None) else {}
-    options = base.settings(suite, args.set, given, tiny=args.tiny)
-    run, settings = suite.run, options.model_dump(mode="json")
-    if suite is minerva.SUITE:
-        assert isinstance(options, minerva.Options)
-        settings["pet2"] = bool(args.pet2_seeds and importlib.util.find_spec("omnilearned"))
-        contestants = {"pet2": partial(pet2, options, options.seeds[: args.pet2_seeds])} if settings["pet2"] else {}
-        run = partial(minerva.study, contestants=contestants)
-    found = run(options, lambda line: print(line, flush=True))
-    path = record.write(
-        suite.name,
-        {name: figure(name, estimates) for name, estimates in found.figures.items()},
-        [record.Target(t.figure, t.relation, t.bound) for t in found.targets],
-        settings={**settings, "data": dict(found.data)},
-        seeds=settings["seeds"],
-        tiny=args.tiny,
-        folder=args.output,
-    )
-    record.show(path)
-
-
-def figure(name: str, estimates: tuple[base.Estimate, ...]) -> record.Figure:
-    """The mean over seeds; its error joins their scatter and that of the test events. In bins without the seeds' own values."""
-    whole = base.mean(estimates)
-    spread = f"{len(estimates)} seeds and the test events, one standard error"
-    if name.startswith("gain_"):
-        spread = "the seeds' scatter, for these test events, one standard error"
-    binned = any(part.isdigit() for part in name.split("_")[:-1])
-    values = tuple(e.value for e in estimates) if len(estimates) > 1 and not binned else ()
-    return record.Figure(whole.value, whole.value - whole.error, whole.value + whole.error, spread, "1", values)
+    options = study.options(minerva.SUITE, args)
+    assert isinstance(options, minerva.Options)
+    there = bool(args.pet2_seeds and importlib.util.find_spec("omnilearned"))
+    contestants = {"pet2": partial(pet2, options, options.seeds[: args.pet2_seeds])} if there else {}
+    study.run(minerva.SUITE, args, options, partial(minerva.study, contestants=contestants), pet2=there)
 
 
 @dataclass(frozen=True)
@@ -105,12 +68,11 @@ def pet2(options: minerva.Options, seeds: tuple[int, ...], sample: baselines.Sam
     if draw.seed not in seeds or len(draw.train) < 0.9 * max(options.labels):
         return {}
     events = of_cloud(sample.cloud, options.max_particles)
-    model = peers.Pet2(events, "sorted", draw.seed, columns=lambda e: e.input_T9)
+    schedule = peers.Schedule(options.steps, PET2_RATE, Optimisation(warmup=0, final_rate=0))
+    model = peers.Pet2(events, "sorted", draw.seed, columns=lambda e: e.input_T9, schedule=schedule)
     rng = np.random.default_rng(draw.seed)
     best, kept = np.inf, model.model.state_dict()
     for step in range(options.steps):
-        for group in model.optimiser.param_groups:
-            group["lr"] = PET2_RATE * 0.5 * (1 + np.cos(np.pi * step / options.steps))
         model.train_step(rng.choice(draw.train, min(options.batch, len(draw.train)), replace=False), step)
         if (step + 1) % max(options.steps // PET2_VALIDATIONS, 1) == 0:
             own = model.probabilities(draw.val)[np.arange(len(draw.val)), events.label_N[draw.val]]

@@ -5,8 +5,8 @@ Run as python benchmarks/minerva_ablation.py [--tuples FILE ...]
 
 from __future__ import annotations
 
-import minerva
+import study
 from cloudchamber.suites.minerva_ablation import SUITE
 
 if __name__ == "__main__":
-    minerva.main(SUITE, __doc__)
+    study.main(SUITE, __doc__)

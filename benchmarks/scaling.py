@@ -5,8 +5,8 @@ Run as python benchmarks/scaling.py
 
 from __future__ import annotations
 
-import minerva
+import study
 from cloudchamber.suites.scaling import SUITE
 
 if __name__ == "__main__":
-    minerva.main(SUITE, __doc__)
+    study.main(SUITE, __doc__)
