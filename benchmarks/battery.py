@@ -43,7 +43,7 @@ _BUMP = battery.FAMILIES.index("bump")  # the family of the bank, whose signals 
 def main() -> None:
     args = record.arguments(__doc__).parse_args()
     timing.settle(args.threads)
-    nulls, toys, unseen_n = (800, 16, 5) if args.tiny else (_NULL, _TOYS, _UNSEEN)
+    nulls, toys, unseen_n = (1000, 16, 5) if args.tiny else (_NULL, _TOYS, _UNSEEN)
     x_NF = background(np.random.default_rng(SEED))
     known = bank_signals(x_NF, 0.004)
     search = suite(Sample(x_NF), simulated(x_NF, known), METHODS, SEED)
