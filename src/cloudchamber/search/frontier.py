@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def frontier(knob: Knob, null_TK: FloatArray, known_TK: FloatArray, unseen_TK: F
     alpha = max(alpha, _REACH / (len(null_TK) / 2))
     saw: list[list[NDArray[np.bool_]]] = []
     for i, setting in enumerate(knob.settings):
-        one: Calibration = calibrate(Knob((setting,), knob.shares_LK[i : i + 1], knob.log_ratio_K, knob.level), null_TK)
+        one: Calibration = calibrate(replace(knob, settings=(setting,), shares_LK=knob.shares_LK[i : i + 1]), null_TK)
         saw.append([one.global_p(s) <= alpha for s in (known_TK, unseen_TK)])
     known_TL, unseen_TL = (np.stack(of, axis=1) for of in zip(*saw, strict=True))
     return Frontier(knob.settings, known_TL, unseen_TL, alpha)

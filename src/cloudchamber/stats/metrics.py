@@ -196,7 +196,7 @@ def regression(truth: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None
     )
 
 
-def quantiles(values: NDArray[Any], levels: Sequence[float], weight: NDArray[Any]) -> tuple[float, ...]:
+def quantiles(values: NDArray[Any], levels: Sequence[float] | NDArray[Any], weight: NDArray[Any]) -> tuple[float, ...]:
     """Weighted quantiles, linear between the middles of the events' weights.
 
     >>> quantiles(np.array([1.0, 2.0, 3.0]), (0.5,), np.ones(3))

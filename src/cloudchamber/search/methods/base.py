@@ -71,6 +71,11 @@ def log_ratio(significance_TS: FloatArray) -> FloatArray:
     return np.asarray(STRENGTH * significance_TS - STRENGTH**2 / 2, dtype=np.float64)
 
 
+def log_gaussian_bayes_factor(z_TA: FloatArray, prior_A: FloatArray | float) -> FloatArray:
+    """(T, A) of a Gaussian prior of variance `prior`, in units of the noise's (Genet. Epidemiol. 33 (2009) 79)."""
+    return np.asarray(0.5 * (z_TA**2 * prior_A / (1 + prior_A) - np.log1p(prior_A)), dtype=np.float64)
+
+
 def differences(phi_ND: NDArray[np.float32], data_TN: Counts, reference_TN: Counts) -> tuple[FloatArray, FloatArray]:
     """(T, D) mean over data minus mean over reference, and (T,) how many events that is worth."""
     data_T, ref_T = totals(data_TN), totals(reference_TN)

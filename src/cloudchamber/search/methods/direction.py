@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import eval_legendre, logsumexp, softmax
 
 from cloudchamber.search.features import feature_map, principal_axes
-from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differences
+from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differences, log_gaussian_bayes_factor
 from cloudchamber.search.sample import Bank, FloatArray, Sample
+from cloudchamber.stats.metrics import quantiles
 
 _LINES = 128  # at random in whitened space
 _ORDERS = np.arange(1, 7)  # of the polynomials
@@ -58,7 +59,7 @@ class Direction:
         """(M,) the witness: the posterior mean of the change along each direction, averaged over their posterior."""
         z_TA = self._z_TA(data_N[None], reference_N[None])
         log_L = self._log_TL(z_TA)[0]
-        log_L[: self.columns] -= np.log(max(self.columns, 1))  # the two sub-tests alike, however many directions each has
+        log_L[: self.columns] -= np.log(self.columns)  # the two sub-tests alike, however many directions each has
         log_L[self.columns :] -= np.log(len(log_L) - self.columns)
         weight_L = np.split(z_TA[0] * self.prior_A / (1 + self.prior_A), self._first_L[1:])
         witnesses = zip(softmax(log_L), self.ranks(features_MF), self.axes, weight_L, strict=True)
@@ -69,8 +70,7 @@ class Direction:
         return mean_TA * np.sqrt(worth_T)[:, None]
 
     def _log_TL(self, z_TA: FloatArray) -> FloatArray:
-        log_TA = 0.5 * (z_TA**2 * self.prior_A / (1 + self.prior_A) - np.log1p(self.prior_A))
-        return np.asarray(np.add.reduceat(log_TA, self._first_L, axis=1))
+        return np.asarray(np.add.reduceat(log_gaussian_bayes_factor(z_TA, self.prior_A), self._first_L, axis=1))
 
     @property
     def _first_L(self) -> NDArray[np.intp]:
@@ -83,7 +83,9 @@ def prepare(pool: Sample, bank: Bank | None, seed: int) -> Direction:  # noqa: A
     columns_FL = np.eye(x_NF.shape[1])[:, np.ptp(x_NF[pool.weights_N > 0], axis=0) > 0]
     lines_WL = np.random.default_rng((seed, 6)).normal(size=(whiten_FW.shape[1], _LINES))
     along_FL = np.concatenate([columns_FL, whiten_FW @ lines_WL], axis=1)
-    ranks = Ranks(along_FL, quantiles(x_NF @ along_FL, pool.weights_N))
+    there = pool.weights_N > 0
+    quantile_LQ = [quantiles(x_N, _QUANTILES, pool.weights_N[there]) for x_N in (x_NF[there] @ along_FL).T]
+    ranks = Ranks(along_FL, np.array(quantile_LQ).T)
     axes, phi, prior = [], [], []
     for of_NJ in ranks(x_NF):
         axes_JA, variance_A = principal_axes(of_NJ, pool.weights_N)
@@ -91,20 +93,6 @@ def prepare(pool: Sample, bank: Bank | None, seed: int) -> Direction:  # noqa: A
         phi.append((of_NJ @ axes_JA).astype(np.float32))
         prior.append(STRENGTH**2 * variance_A / variance_A.sum())
     return Direction(ranks, tuple(axes), np.concatenate(phi, axis=1), np.concatenate(prior), columns_FL.shape[1])
-
-
-def quantiles(x_NL: FloatArray, weight_N: FloatArray) -> FloatArray:
-    """(Q, L) values below which a share of the weight lies; events without any are not looked at.
-
-    >>> quantiles(np.array([[3.0], [1.0], [2.0], [9.0]]), np.array([1.0, 1.0, 1.0, 0.0]))[[0, 100, 200], 0]
-    array([1., 2., 3.])
-    """
-    x_NL, weight_N = x_NL[weight_N > 0], weight_N[weight_N > 0]
-    order_NL = np.argsort(x_NL, axis=0)
-    share_NL = np.cumsum(weight_N[order_NL], axis=0) - weight_N[order_NL] / 2
-    share_NL = (share_NL - share_NL[0]) / (share_NL[-1] - share_NL[0])
-    sorted_NL = np.take_along_axis(x_NL, order_NL, axis=0)
-    return np.stack([np.interp(_QUANTILES, s, x) for s, x in zip(share_NL.T, sorted_NL.T, strict=True)], axis=1)
 
 
 METHOD = Method(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
 from cloudchamber.search.features import Bells, bells, principal_axes
-from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differences
+from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differences, log_gaussian_bayes_factor
 from cloudchamber.search.sample import Bank, FloatArray, Sample
 
 
@@ -36,8 +36,7 @@ class Kernel:
         z_TD = mean_TD * np.sqrt(worth_T)[:, None]
         columns = []
         for block, axes_DA, prior_A in zip(self._blocks, self.axes, self.prior, strict=True):
-            z2_TA = (z_TD[:, block] @ axes_DA) ** 2
-            columns.append(0.5 * (z2_TA @ (prior_A / (1 + prior_A)) - np.log1p(prior_A).sum()))
+            columns.append(log_gaussian_bayes_factor(z_TD[:, block] @ axes_DA, prior_A).sum(axis=1))
         z_TC = z_TD[:, self._blocks[1]]
         log_TC = np.logaddexp(STRENGTH * z_TC, -STRENGTH * z_TC) - np.log(2) - STRENGTH**2 / 2
         columns.append(logsumexp(log_TC, axis=1) - np.log(log_TC.shape[1]))

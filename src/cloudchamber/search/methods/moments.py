@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudchamber.search.features import FeatureMap, feature_map, principal_axes
-from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differences
+from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differences, log_gaussian_bayes_factor
 from cloudchamber.search.sample import Bank, FloatArray, Sample
 
 _DIRECTIONS = 10  # leading ones, whose 65 moments a signal can still share
@@ -30,9 +30,7 @@ class Moments:
         """(T, 1) log Bayes factor of a Gaussian prior (Wakefield), for a signal of STRENGTH standard deviations in all."""
         mean_TD, worth_T = differences(self.moments_ND, data_TN, reference_TN)
         z_TA = (mean_TD @ self.axes_DA) * np.sqrt(worth_T)[:, None]
-        prior = STRENGTH**2 / z_TA.shape[1]
-        log_T1 = 0.5 * (z_TA**2 * prior / (1 + prior) - np.log1p(prior)).sum(axis=1, keepdims=True)
-        return np.asarray(log_T1, dtype=np.float64)
+        return np.asarray(log_gaussian_bayes_factor(z_TA, STRENGTH**2 / z_TA.shape[1]).sum(axis=1, keepdims=True))
 
     def scores(self, features_MF: FloatArray, data_N: Counts, reference_N: Counts) -> FloatArray:
         """(M,) the discriminant of these moments: the difference of data and reference, at each event."""
