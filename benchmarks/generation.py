@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import awkward as ak
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +23,8 @@ import record
 import timing
 from cloudchamber import recipe as recipes
 from cloudchamber.data.training_set import TrainingSet
-from cloudchamber.events import MOMENTUM, Cloud, kinematics
+from cloudchamber.events import Cloud, kinematics
+from cloudchamber.events.batch import pad
 from cloudchamber.stats.objectives import distance
 from cloudchamber.train.fit import fit
 from cloudchamber.train.network import save
@@ -126,13 +126,10 @@ def jetnet_distances(true: Cloud, other: Cloud, tiny: bool) -> dict[str, float]:
 
 
 def relative(cloud: Cloud) -> Array:
-    """(N, P, 3) eta and phi from the jet's axis, pT over the jet's; 0 where there is no particle."""
-    columns = (cloud.flat(n).astype(np.float64) for n in MOMENTUM[:3])
-    pt_T, eta_T, phi_T = kinematics.pt_eta_phi(*columns)
-    axis = {n: np.repeat(v, cloud.counts) for n, v in kinematics.axes_of(cloud).items()}
-    flat = (eta_T - axis["eta"], kinematics.wrap(phi_T - axis["phi"]), pt_T / axis["pt"])
-    padded = (ak.pad_none(ak.unflatten(v, cloud.counts), pretraining.PARTICLES, clip=True) for v in flat)
-    return np.stack([ak.to_numpy(ak.fill_none(v, 0.0)) for v in padded], axis=2)
+    """(N, P, 3) eta and phi from the jet's axis, as JetClass has them, and pT over the jet's; 0 where there is no particle."""
+    about = kinematics.particle_features(cloud)
+    flat_T3 = np.stack([about["deta"], about["dphi"], np.exp(about["log_pt_rel"])], axis=1)
+    return pad(flat_T3, np.cumsum(cloud.counts) - cloud.counts, cloud.counts)[0]
 
 
 if __name__ == "__main__":

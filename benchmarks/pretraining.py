@@ -69,7 +69,6 @@ LABELS, STEPS = 100, 60  # of each use
 _OWN = 1000  # jets that the objectives' own figures are of
 _SEED = 4001
 _COUNTS = ("events", "particles", "chance", "mean_rank", "top1_error")  # of own figures, that say nothing here
-
 _ORIGIN = "jet_of_origin"
 
 Array = NDArray[Any]
@@ -231,8 +230,8 @@ def separated(jets: Cloud, seed: int, tiny: bool) -> dict[str, float]:
     fitted = fit(recipes.make(recipe), data, rows)
     (own,) = quality(fitted.network, data, rows.test, len(rows.test)).values()
     tested = pairs[rows.test]
-    near_T = kinematics.particle_features(tested)["dr"] < np.median(kinematics.particle_features(tested)["dr"])
-    rule = float((near_T == (tested.flat(_ORIGIN) == 0)).mean())
+    away_T = kinematics.particle_features(tested)["dr"]
+    rule = float(((away_T < np.median(away_T)) == (tested.flat(_ORIGIN) == 0)).mean())
     return {f"{name}_segment": float(own[name]) for name in ("accuracy", "auc", "mean_iou")} | {
         "accuracy_by_distance_segment": max(rule, 1 - rule)
     }

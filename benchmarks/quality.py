@@ -159,7 +159,7 @@ def summarise(results: Sequence[Mapping[str, Trained]], truth: NDArray[np.int64]
     """All figures. `reached_<name>`: share of the seeds in which it comes to Particle Transformer's last loss; where it never
     does, its whole time stands for the time it takes, a lower limit.
     """
-    figures = {}
+    figures, times = {}, dict[str, list[float]]()
     for name in NAMES:
         tested = [r[name].probabilities_NC for r in results]
         figures[f"cross_entropy_{name}"] = record.mean([cross_entropy(truth, p).value for p in tested], "nat")
@@ -167,13 +167,14 @@ def summarise(results: Sequence[Mapping[str, Trained]], truth: NDArray[np.int64]
         figures[f"auc_{name}"] = record.mean([macro_auc(truth, p) for p in tested])
         figures[f"parameters_{name}"] = record.exact(results[0][name].parameters)
         figures[f"seconds_{name}"] = record.mean([r[name].seconds for r in results], "s")
-        times = [seconds_to(r[name].looks, r["part"].looks[-1][1]) for r in results]
-        figures[f"reached_{name}"] = record.mean([float(t is not None) for t in times])
-        figures[f"seconds_to_quality_{name}"] = record.mean(
-            [t or r[name].seconds for t, r in zip(times, results, strict=True)], "s"
-        )
+        reached = [seconds_to(r[name].looks, r["part"].looks[-1][1]) for r in results]
+        times[name] = [r[name].seconds if t is None else t for t, r in zip(reached, results, strict=True)]
+        figures[f"reached_{name}"] = record.mean([float(t is not None) for t in reached])
+        figures[f"seconds_to_quality_{name}"] = record.mean(times[name], "s")
     for peer in NAMES[1:]:
         figures |= {f"{name}_{peer}": figure for name, figure in compared(results, truth, peer).items()}
+        shares = [ours / theirs for ours, theirs in zip(times["ours"], times[peer], strict=True)]
+        figures[f"time_to_quality_ours_over_{peer}"] = record.median(shares)
     return figures
 
 
@@ -201,15 +202,12 @@ def compared(results: Sequence[Mapping[str, Trained]], truth: NDArray[np.int64],
     spread = (
         f"standard error: {of_seeds:.4f} from {len(per_seed)} seeds and {of_jets:.4f} from {len(truth)} test jets in quadrature"
     )
-    final = [r["part"].looks[-1][1] for r in results]
-    times = [[seconds_to(r[n].looks, f) or r[n].seconds for n in ("ours", peer)] for r, f in zip(results, final, strict=True)]
     return {
         "cross_entropy_ours_minus": record.Figure(
             value, value - error, value + error, spread, "nat", tuple(map(float, per_seed))
         ),
         "error_of_difference": record.exact(error, "nat"),
         "time_ours_over": record.median([r["ours"].seconds / r[peer].seconds for r in results]),
-        "time_to_quality_ours_over": record.median([ours / theirs for ours, theirs in times]),
     }
 
 

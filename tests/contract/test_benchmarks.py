@@ -175,6 +175,20 @@ def test_subjettiness_of_two_narrow_pairs_is_the_ratio_of_their_widths(module):
     assert module("dijets").tau21(cloud) == pytest.approx([0.05, 0], abs=1e-3)
 
 
+def test_jets_for_jetnet_lie_about_their_axis_with_shares_of_its_momentum(module):
+    from cloudchamber.events import Cloud, Schema, kinematics
+
+    phi = np.array([0.9, 1.1, 1.0])  # two of equal pT about phi 1, and one alone
+    columns = kinematics.momenta(np.array([2.0, 2.0, 5.0]), np.array([0.3, 0.3, -0.5]), phi)
+    flat = {n: v.astype(np.float32) for n, v in columns.items()}
+    made = module("generation").relative(Cloud.from_flat(np.array([2, 1]), flat, {}, Schema(dataset="two", frame="jet")))
+    assert made.shape == (2, 2, 3)
+    assert made[0, :, 1] == pytest.approx([-0.1, 0.1], abs=1e-4)
+    assert made[0, :, 2] == pytest.approx(np.full(2, 0.5 / np.cos(0.1)), rel=1e-4)
+    assert made[1, 0] == pytest.approx([0, 0, 1], abs=1e-4)
+    assert not made[1, 1].any()
+
+
 def test_drawn_toys_have_the_strength_that_was_asked_for(module):
     x = np.random.default_rng(0).normal(size=500)
     x = (x - x.mean()) / x.std()

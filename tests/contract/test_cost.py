@@ -85,7 +85,8 @@ with freed_at_once({wanted}):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
 def test_freed_tensors_go_back_to_the_system_where_memory_is_bounded():
     # What its own thresholds come to is not the same in every process; here they are given.
-    usual = {"MALLOC_MMAP_THRESHOLD_": str(allocator._USUAL[allocator._MAP]), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+    names = {allocator._MAP: "MALLOC_MMAP_THRESHOLD_", allocator._TRIM: "MALLOC_TRIM_THRESHOLD_"}
+    usual = {names[threshold]: str(number) for threshold, number in allocator._USUAL.items()}
     kept = [_kept(True, {}), _kept(False, usual)]
     assert kept[0] < 0.1
     assert kept[1] > 0.5

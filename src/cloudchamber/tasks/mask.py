@@ -58,8 +58,8 @@ class Mask(Task):
         """(B,) mean over an event's hidden particles and their present features; 0 without hidden particles."""
         if inputs.masked_BP is None:
             return torch.zeros(len(inputs.mask_BP), device=inputs.mask_BP.device)
-        truth_MF, guess_MF, present_MF = self._hidden(encoded.tokens_BPE, inputs.masked_BP, inputs)
-        b_M = inputs.masked_BP.nonzero(as_tuple=True)[0]
+        at = inputs.masked_BP.nonzero(as_tuple=True)
+        truth_MF, guess_MF, present_MF = self._hidden(encoded.tokens_BPE, at, inputs)
         losses_MF = torch.where(
             self._flags(),
             # A flag above its mean is 1.
@@ -69,13 +69,14 @@ class Mask(Task):
         per_particle_M = (losses_MF * present_MF).sum(1) / present_MF.sum(1).clamp(min=1)
         zeros_B = torch.zeros(len(inputs.mask_BP), device=guess_MF.device, dtype=guess_MF.dtype)
         hidden_B = inputs.masked_BP.sum(1).clamp(min=1)
-        return zeros_B.index_add(0, b_M, per_particle_M) / hidden_B
+        return zeros_B.index_add(0, at[0], per_particle_M) / hidden_B
 
     def answers(self, encoded: Encoded, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
         """Features of particles hidden in every event, NaN where there are none, and what is guessed of them."""
         hidden = self._hide(inputs, 1.0, random_of(self, inputs, batch))
         assert hidden.masked_BP is not None
-        truth_MF, guess_MF, present_MF = self._hidden(self._backbone[0](hidden).tokens_BPE, hidden.masked_BP, inputs)
+        at = hidden.masked_BP.nonzero(as_tuple=True)
+        truth_MF, guess_MF, present_MF = self._hidden(self._backbone[0](hidden).tokens_BPE, at, inputs)
         return {"truth": torch.where(present_MF, truth_MF, torch.nan), "guess": guess_MF}
 
     def figures(self, answers: Mapping[str, NDArray[Any]]) -> dict[str, float]:
@@ -88,9 +89,9 @@ class Mask(Task):
         hidden_BP = torch.rand(shape, generator=generator) < self.options.particles
         return replace(inputs, masked_BP=(chosen_B1 & hidden_BP).to(inputs.mask_BP.device) & inputs.mask_BP)
 
-    def _hidden(self, tokens_BPE: Tensor, masked_BP: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """(M, F) truth, guess, and whether there is a truth, of the hidden particles' features that the data have."""
-        bound, at = self._backbone[0].particle.names_of(), masked_BP.nonzero(as_tuple=True)
+    def _hidden(self, tokens_BPE: Tensor, at: tuple[Tensor, ...], inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """(M, F) truth, guess, and whether there is a truth, of the features that the data have of the particles `at`."""
+        bound = self._backbone[0].particle.names_of()
         columns = [bound.index(n) for n in self.feature_names if n in bound]
         truth_MF, present_MF = self._backbone[0].particle.normalised(inputs.particles_BPF[at][:, 2:])
         return truth_MF[:, columns], self.head(tokens_BPE[at])[:, self._outputs()], present_MF[:, columns]

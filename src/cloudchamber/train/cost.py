@@ -140,8 +140,7 @@ def _peak(network: Network, events: int, particles: int) -> int:
     known = [*network.parameters(), *network.buffers(), *(p.grad for p in network.parameters() if p.grad is not None)]
     with _Live(known) as training:
         _step(network, events, particles)
-    peak: int = training.peak
-    return peak
+    return int(training.peak)
 
 
 def _step(network: Network, events: int, particles: int) -> None:
