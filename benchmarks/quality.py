@@ -35,7 +35,7 @@ LION_GRID = (2.5e-4, 5e-4, 1e-3, 2e-3)  # and for PET-2's Lion, around what its 
 GRID_SEED = 100
 JETS_SEED = 5
 TIME_TARGETS = {"part": 0.5, "pet2": 0.25}  # of its time to Particle Transformer's last loss
-_LOOKS = 20  # at the loss of some test jets, in a training
+LOOKS = 20  # at the loss of some test jets, in a training
 _LOOKED_AT = 1500
 Contestant = Ours | peers.Part | peers.Pet2
 Make = Callable[[int, peers.Schedule], Contestant]
@@ -84,7 +84,7 @@ def main() -> None:
     }
     grids = {name: (LION_GRID if name == "pet2" else GRID)[: 1 if args.tiny else None] for name in NAMES}
     peaks, tried = choose_rates(makes, jets, split, grids, grid_steps)
-    results = [train_together(makes, jets, split.train, split.test, peaks, steps, seed) for seed in seeds]
+    results = [train_together(makes, jets, split.train, split.test, peaks, steps, seed, looks=LOOKS) for seed in seeds]
     truth = jets.label_N[split.test]
     figures = summarise(results, truth)
     settings = {
@@ -122,9 +122,12 @@ def train_together(
     peaks: Mapping[str, float],
     steps: int,
     seed: int,
+    *,
+    looks: int = 0,
     block: int = 10,
 ) -> dict[str, Trained]:
     """Train all on the same jets in turns of `block` steps, each timed on its own; then their test probabilities."""
+    looked = set(np.linspace(0, steps, looks + 1).astype(int)[1:])
     optimisation = Optimisation(batch=peers.BATCH)
     loader = Loader((train,), peers.BATCH, seed)
     models = {name: make(seed, peers.Schedule(steps, peaks[name], optimisation)) for name, make in makes.items()}
@@ -136,7 +139,7 @@ def train_together(
                 start = time.perf_counter()
                 trained[name].losses.append(models[name].train_step(rows, step))
                 trained[name].seconds += time.perf_counter() - start
-                if (step + 1) % max(1, steps // _LOOKS) == 0 or step + 1 == steps:
+                if step + 1 in looked:
                     trained[name].looks.append((trained[name].seconds, _looked(models[name], jets, test[:_LOOKED_AT])))
     for name, model in models.items():
         trained[name].probabilities_NC = model.probabilities(test).astype(np.float64)

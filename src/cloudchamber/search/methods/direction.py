@@ -16,7 +16,7 @@ from cloudchamber.search.methods.base import STRENGTH, Counts, Method, differenc
 from cloudchamber.search.sample import Bank, FloatArray, Sample
 from cloudchamber.stats.metrics import quantiles
 
-_LINES = 128  # at random in whitened space
+_LINES = 256  # at random in whitened space
 _ORDERS = np.arange(1, 7)  # of the polynomials
 _QUANTILES = np.linspace(0, 1, 201)
 
@@ -25,7 +25,7 @@ _QUANTILES = np.linspace(0, 1, 201)
 class Ranks:
     """Legendre polynomials of an event's rank along each direction, as in Neyman's smooth test.
 
-    Ranks have no tail, so neither has the statistic. A polynomial of order j has the variance 1 / j: signals are smooth.
+    Ranks have no tail, so neither has the statistic. A polynomial of order j has the variance 1 / j^2: signals are smooth.
     """
 
     along_FL: FloatArray
@@ -35,7 +35,7 @@ class Ranks:
         """(M, J) for each of the L directions."""
         for x_M, quantile_Q in zip((features_MF @ self.along_FL).T, self.quantile_QL.T, strict=True):
             rank_M = np.interp(x_M, quantile_Q, _QUANTILES)
-            yield eval_legendre(_ORDERS, 2 * rank_M[:, None] - 1) * np.sqrt((2 * _ORDERS + 1) / _ORDERS)
+            yield eval_legendre(_ORDERS, 2 * rank_M[:, None] - 1) * np.sqrt(2 * _ORDERS + 1) / _ORDERS
 
 
 @dataclass(frozen=True)
