@@ -2,8 +2,9 @@
 
 35 alternatives in five families (shifts, bumps, smooth reweightings, stretched directions, thresholds), all at the same
 divergence from the background, at three strengths; and the eight signals of the bank that the search knows. The same methods
-at three settings of the knob: the bank alone, half and half, anything. Reference and data are drawn from one pool, the reference
-forty times as large: the template is ideal, as the best possible test takes it to be. What eight times cost stands beside it.
+at three settings of the knob: the bank alone, half and half, anything. Reference and data are drawn from one pool, the
+reference forty times as large: the template is ideal, as the best possible test takes it to be. What eight times cost stands
+beside it.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from ours import Ours
 SEEDS = (0, 1, 2)
 NAMES = ("ours", "part", "pet2")
 GRID = (1e-3, 2e-3, 4e-3, 8e-3)  # peak learning rates tried for AdamW, of ours and of Particle Transformer
-LION_GRID = (2.5e-4, 5e-4, 1e-3, 2e-3)  # and for PET-2's Lion, around what its authors train from scratch with (arXiv:2510.24066)
+LION_GRID = (2.5e-4, 5e-4, 1e-3, 2e-3)  # for PET-2's Lion, about its authors' (arXiv:2510.24066)
 GRID_SEED = 100
 JETS_SEED = 5
 TIME_TARGETS = {"part": 0.5, "pet2": 0.25}  # of its time to Particle Transformer's last loss
