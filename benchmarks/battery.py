@@ -1,57 +1,70 @@
 """Battery: what part of the possible significance a search reaches on signals that nobody named.
 
-35 alternatives in five families (shifts, bumps, smooth reweightings, stretched directions, thresholds), all at the same
-divergence from the background, at three strengths; and the eight signals of the bank that the search knows. The same methods
-at three settings of the knob: the bank alone, half and half, anything. Reference and data are drawn from one pool, the
-reference forty times as large: the template is ideal, as the best possible test takes it to be. What eight times cost stands
-beside it.
+On three backgrounds, 35 alternatives in five families (shifts, bumps, smooth reweightings, stretched directions, thresholds),
+all at the same divergence from the background, at three strengths; and the eight signals of the bank that the search knows. The
+same methods at three settings of the knob: the bank alone, half and half, anything. Reference and data are drawn from one pool,
+the reference a hundred times as large: the template is ideal, as the best possible test takes it to be. Beside it: what eight
+times cost, and what a test reaches that knows the five families.
 """
+
+# T toy, N event of the pool, K sub-test, F feature, A alternative, M event to score
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 import gaussians
 import record
 import timing
+from cloudchamber import registry
 from cloudchamber.search import battery
-from cloudchamber.search.battery import Alternative, Verdict
+from cloudchamber.search.battery import FAMILIES, Alternative, Verdict
 from cloudchamber.search.calibrate import Calibration, calibrate, null_statistics
 from cloudchamber.search.knob import knob
-from cloudchamber.search.methods.base import Counts
+from cloudchamber.search.methods.base import Counts, differences, log_ratio
 from cloudchamber.search.sample import Bank, Sample, concatenate
-from cloudchamber.search.suite import Suite, suite
+from cloudchamber.search.suite import Part, Suite, suite
 from cloudchamber.stats.pvalues import Tail, significance
 
-SEED = 5
+SEEDS = (5, 6, 7)
 METHODS = ("bank", "kernel", "moments", "direction")
 SETTINGS = {"bank alone": 0.0, "half": 0.5, "anything": 1.0}
 STRENGTHS = (3.0, 4.5, 6.0)  # sqrt(2 n KL): the best possible significance, nearly
 _STRONGER = (7.5, 9.0)  # for the minimal detectable injection alone
+_BESIDE = ("eta_mean_unseen_half", "eta_worst_decile_unseen_half", "eta_mean_unseen_anything")  # of the other two
 _UNSEEN, _KNOWN = 35, 8
-_POOL, _COLUMNS, _EVENTS, _REFERENCE, _FEWER = 4000, 6, 1000, 40_000, 8000
+_POOL, _COLUMNS, _EVENTS, _REFERENCE, _FEWER = 4000, 6, 1000, 100_000, 8000
 _ALPHA = 1.35e-3
-_NULL, _TOYS = 100_000, 64
+_NULL, _NULL_BESIDE, _TOYS = 100_000, 20_000, 64
 _SIGNAL_EVENTS = 2000
-_BUMP = battery.FAMILIES.index("bump")  # the family of the bank, whose signals are at other places than the unseen ones
+_DRAWS = 500  # of each family, for the test that knows them
+_BUMP = FAMILIES.index("bump")  # the family of the bank, whose signals are at other places than the unseen ones
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is drawn: toys of the null, toys of each alternative, alternatives; whether stronger ones and known ones too."""
+
+    nulls: int
+    toys: int
+    unseen: int
+    whole: bool
+    workers: int
 
 
 def main() -> None:
     args = record.arguments(__doc__).parse_args()
     timing.settle(args.threads)
-    nulls, toys, unseen_n = (1000, 16, 5) if args.tiny else (_NULL, _TOYS, _UNSEEN)
-    x_NF = background(np.random.default_rng(SEED))
-    known = bank_signals(x_NF, 0.004)
-    search = suite(Sample(x_NF), simulated(x_NF, known), METHODS, SEED)
-    figures = measured(search, x_NF, known, _REFERENCE, nulls, toys, unseen_n)
-    # What a reference that is no larger than many an experiment's costs: the limit knows nothing of its fluctuations.
-    fewer = measured(search, x_NF, known, _FEWER, nulls, toys, unseen_n)
-    figures |= {f"{n}_reference_{_FEWER}": fewer[n] for n in ("eta_mean_unseen_half", "eta_worst_decile_unseen_half")}
+    size = Size(1000, 16, 5, True, args.threads) if args.tiny else Size(_NULL, _TOYS, _UNSEEN, True, args.threads)
+    seeds = SEEDS[:2] if args.tiny else SEEDS
+    of_seed = [on_background(seed, size) for seed in seeds]
+    figures = {n: record.mean([f[n].value for f in of_seed], of_seed[0][n].unit) for n in of_seed[0]}
     path = record.write(
         "battery",
         figures,
@@ -62,8 +75,8 @@ def main() -> None:
         settings={
             "methods": list(METHODS),
             "generality": SETTINGS,
-            "families": list(battery.FAMILIES),
-            "unseen": unseen_n,
+            "families": list(FAMILIES),
+            "unseen": size.unseen,
             "known": _KNOWN,
             "strengths": list(STRENGTHS),
             "events": _EVENTS,
@@ -71,51 +84,95 @@ def main() -> None:
             "pool": _POOL,
             "columns": _COLUMNS,
             "alpha": _ALPHA,
-            "null_toys": nulls,
-            "toys_each": toys,
+            "null_toys": size.nulls,
+            "null_toys_beside": min(size.nulls, _NULL_BESIDE),
+            "toys_each": size.toys,
             "environment": timing.ENVIRONMENT,
         },
-        seeds=[SEED],
+        seeds=seeds,
         tiny=args.tiny,
         folder=args.output,
     )
     record.show(path)
 
 
+def on_background(seed: int, size: Size) -> dict[str, record.Figure]:
+    """All figures on one background, with one bank, for one draw of the alternatives."""
+    x_NF = background(np.random.default_rng(seed))
+    known = bank_signals(x_NF, 0.004, seed)
+    search = suite(Sample(x_NF), simulated(x_NF, known, seed), METHODS, seed)
+    figures = measured(search, x_NF, known, _REFERENCE, size, seed)
+    less = replace(size, nulls=min(size.nulls, _NULL_BESIDE), whole=False)
+    for label, test, reference in (
+        (f"reference_{_FEWER}", search, _FEWER),
+        ("knows_families", knows_families(search, x_NF, seed), _REFERENCE),
+    ):
+        found = measured(test, x_NF, known, reference, less, seed)
+        figures |= {f"{n}_{label}": found[n] for n in _BESIDE}
+    return figures
+
+
 def measured(
-    search: Suite, x_NF: NDArray[np.float64], known: Sequence[Alternative], reference: int, nulls: int, toys: int, unseen_n: int
+    search: Suite, x_NF: NDArray[np.float64], known: Sequence[Alternative], reference: int, size: Size, seed: int
 ) -> dict[str, record.Figure]:
-    """All figures of the search with a reference of so many events."""
-    null_TK = null_statistics(search, gaussians.Drawn(_POOL, _EVENTS, reference, SEED), 2 * nulls)
+    """The figures of a search with a reference of so many events."""
+    toys = gaussians.Drawn(_POOL, _EVENTS, reference, seed)
+    null_TK = null_statistics(search, toys, 2 * size.nulls, workers=size.workers)
     calibrations = {n: calibrate(knob(search, (g,)), null_TK, search.names) for n, g in SETTINGS.items()}
     figures: dict[str, record.Figure] = {}
     powers: dict[tuple[str, str], list[float]] = {}
     etas: dict[tuple[str, str], list[list[float]]] = {}  # of each strength, of each alternative
-    for z in (*STRENGTHS, *_STRONGER):
+    strengths = (*STRENGTHS, *_STRONGER) if size.whole else STRENGTHS
+    for z in strengths:
         kl = z**2 / 2 / _EVENTS
         # Other places than the bank's: another seed. The bank's own signals at this strength.
-        groups = {
-            "unseen": battery.alternatives(x_NF, unseen_n, kl, SEED + 1),
-            "known": bank_signals(x_NF, kl),
-        }
+        groups = {"unseen": battery.alternatives(x_NF, size.unseen, kl, seed + 1)}
+        groups |= {"known": bank_signals(x_NF, kl, seed)} if size.whole else {}
         for group, ones in groups.items():
-            for setting, verdicts in judged(search, calibrations, ones, known, reference, toys).items():
+            for setting, verdicts in judged(search, calibrations, ones, known, reference, size.toys, seed).items():
                 powers.setdefault((setting, group), []).append(float(np.mean([v.power for v in verdicts])))
                 if z in STRENGTHS:
                     etas.setdefault((setting, group), []).append([v.eta for v in verdicts])
                 if setting == "half" and group == "unseen" and z in STRENGTHS:
                     figures |= by_family(verdicts, z)
-        print(f"strength {z:g}: " + ", ".join(f"{s} {g} {p[-1]:.2f}" for (s, g), p in powers.items()), flush=True)
-    strengths = (*STRENGTHS, *_STRONGER)
+        shown = ", ".join(f"{s} {g} {p[-1]:.2f}" for (s, g), p in powers.items())
+        print(f"background {seed}, reference {reference}, strength {z:g}: {shown}", flush=True)
     for (setting, group), values in etas.items():
         label = f"{group}_{setting}"
-        # An alternative's strengths are no independent ones.
-        figures[f"eta_mean_{label}"] = record.mean(np.mean(values, axis=0).tolist())
+        figures[f"eta_mean_{label}"] = record.exact(float(np.mean(values)))
         figures[f"eta_worst_decile_{label}"] = record.exact(battery.worst_decile(list(itertools.chain(*values))))
-        mdi = battery.minimal_injection(strengths, powers[setting, group])
-        figures[f"mdi_{label}"] = record.exact(min(mdi, 2 * strengths[-1]), "sigma")
-        figures[f"eta_at_half_power_{label}"] = record.exact(significance(_ALPHA) / min(mdi, 2 * strengths[-1]))
+        if size.whole:
+            mdi = min(battery.minimal_injection(strengths, powers[setting, group]), 2 * strengths[-1])
+            figures[f"mdi_{label}"] = record.exact(mdi, "sigma")
+            figures[f"eta_at_half_power_{label}"] = record.exact(significance(_ALPHA) / mdi)
     return figures
+
+
+@dataclass(frozen=True)
+class Families:
+    """The mixture of the exact ratios of many draws of the same families: what no search has, since it knows what will come."""
+
+    tilt_NA: NDArray[np.float32]
+    names: tuple[str, ...] = ("families",)
+
+    def statistics(self, data_TN: Counts, reference_TN: Counts) -> NDArray[np.float64]:
+        """(T, 1) log likelihood ratio of the mixture, linear in each alternative's ratio."""
+        mean_TA, worth_T = differences(self.tilt_NA, data_TN, reference_TN)
+        log_TA = log_ratio(mean_TA * np.sqrt(worth_T)[:, None])
+        return np.asarray(logsumexp(log_TA, axis=1, keepdims=True) - np.log(log_TA.shape[1]))
+
+    def scores(self, features_MF: NDArray[np.float64], data_N: Counts, reference_N: Counts) -> NDArray[np.float64]:
+        """None: it is no search."""
+        raise NotImplementedError
+
+
+def knows_families(search: Suite, x_NF: NDArray[np.float64], seed: int) -> Suite:
+    """The suite with one test that knows the families in place of those that know nothing."""
+    drawn = battery.alternatives(x_NF, _DRAWS * len(FAMILIES), STRENGTHS[1] ** 2 / 2 / _EVENTS, seed + 3)
+    tilt_NA = np.expm1(np.array([one.log_ratio_N for one in drawn])).T
+    prepared = Families((tilt_NA / tilt_NA.std(axis=0)).astype(np.float32))
+    families = Part(replace(registry.get("methods", "direction"), name="families"), None, None, prepared)
+    return Suite((*(p for p in search.parts if p.method.role == "specific"), families))
 
 
 def background(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -127,15 +184,15 @@ def background(rng: np.random.Generator) -> NDArray[np.float64]:
     return (x_NF - x_NF.mean(axis=0)) / x_NF.std(axis=0)
 
 
-def bank_signals(x_NF: NDArray[np.float64], kl: float) -> list[Alternative]:
+def bank_signals(x_NF: NDArray[np.float64], kl: float, seed: int) -> list[Alternative]:
     """The signals of the bank at a divergence: bumps."""
-    families = len(battery.FAMILIES)
-    return battery.alternatives(x_NF, _KNOWN * families, kl, SEED)[_BUMP::families]
+    families = len(FAMILIES)
+    return battery.alternatives(x_NF, _KNOWN * families, kl, seed)[_BUMP::families]
 
 
-def simulated(x_NF: NDArray[np.float64], known: Sequence[Alternative]) -> Bank:
+def simulated(x_NF: NDArray[np.float64], known: Sequence[Alternative], seed: int) -> Bank:
     """Events of each signal of the bank: of the excess over the background alone."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     samples = []
     for one in known:
         excess_N = np.maximum(np.expm1(one.log_ratio_N) - np.expm1(one.log_ratio_N).min(), 0)
@@ -151,6 +208,7 @@ def judged(
     known: Sequence[Alternative],
     reference: int,
     toys: int,
+    seed: int,
 ) -> dict[str, list[Verdict]]:
     """The verdicts at each setting, on the same toys."""
     made: dict[bytes, NDArray[np.float64]] = {}
@@ -173,7 +231,7 @@ def judged(
             bank=known,
             alpha=_ALPHA,
             toys=toys,
-            seed=SEED + 2,
+            seed=seed + 2,
         )
         for name, p in p_values.items()
     }
@@ -201,7 +259,7 @@ class Extrapolated:
 def by_family(verdicts: Sequence[Verdict], z: float) -> dict[str, record.Figure]:
     """Mean eta of each family at one strength, and how many verdicts are at the reach of the toys."""
     found = {}
-    for family in battery.FAMILIES:
+    for family in FAMILIES:
         found[f"eta_{family}_at_{z:g}"] = record.mean([v.eta for v in verdicts if v.name.startswith(family)])
     return found | {f"at_the_reach_of_toys_at_{z:g}": record.exact(sum(v.reach for v in verdicts))}
 
