@@ -21,9 +21,10 @@ from cloudchamber.recipe import Adapt
 from cloudchamber.stats.metrics import accuracy, auc
 
 SEEDS = (0, 1, 2)
-STEPS = {100: 30, 1000: 60}  # by number of labels, the same for all: less than the estimator would take
+STEPS = {100: 30, 1000: 60, 10_000: 160}  # by number of labels, the same for all: less than the estimator would take
 ADAPTS: tuple[Adapt, ...] = ("full", "lora", "probe", "scratch")
-_POOL, _TEST = 2400, 1000  # jets to draw labelled ones from, and to test on
+_PER_CLASS = 5800
+_POOL, _TEST = 10_600, 1000  # jets to draw labelled ones from, and to test on
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
 def split(tiny: bool) -> tuple[Cloud, Cloud]:
     """Jets to draw labelled ones from, and jets to test on; toy jets in a tiny run."""
     classes, seed = few_labels.SIMULATED, few_labels.SIMULATED_SEED
-    cloud = sample.toy(200, classes=classes) if tiny else sample.simulated(classes, 2200, seed=seed)
+    cloud = sample.toy(200, classes=classes) if tiny else sample.simulated(classes, _PER_CLASS, seed=seed)
     cut = 100 if tiny else _POOL
     return cloud[:cut], cloud[cut : cut + _TEST]
 

@@ -35,8 +35,8 @@ LION_GRID = (2.5e-4, 5e-4, 1e-3, 2e-3)  # for PET-2's Lion, about its authors' (
 GRID_SEED = 100
 JETS_SEED = 5
 TIME_TARGETS = {"part": 0.5, "pet2": 0.25}  # of its time to Particle Transformer's last loss
-LOOKS = 20  # at the loss of some test jets, in a training
-_LOOKED_AT = 1500
+LOOKS = 13  # at the loss of some test jets, in a training, from a quarter of it on
+_LOOKED_AT = 1000
 Contestant = Ours | peers.Part | peers.Pet2
 Make = Callable[[int, peers.Schedule], Contestant]
 
@@ -66,8 +66,8 @@ class Trained:
 
 def main() -> None:
     parser = record.arguments(__doc__)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--grid-steps", type=int, default=80, help="steps of each training of the grid")
+    parser.add_argument("--steps", type=int, default=320)
+    parser.add_argument("--grid-steps", type=int, default=64, help="steps of each training of the grid")
     parser.add_argument("--per-class", type=int, default=4000, help="jets of each class")
     parser.add_argument("--particles", type=int, default=128, help="leading particles of a jet that both see")
     args = parser.parse_args()
@@ -127,7 +127,7 @@ def train_together(
     block: int = 10,
 ) -> dict[str, Trained]:
     """Train all on the same jets in turns of `block` steps, each timed on its own; then their test probabilities."""
-    looked = set(np.linspace(0, steps, looks + 1).astype(int)[1:])
+    looked = set(np.linspace(steps / 4, steps, looks).astype(int))
     optimisation = Optimisation(batch=peers.BATCH)
     loader = Loader((train,), peers.BATCH, seed)
     models = {name: make(seed, peers.Schedule(steps, peaks[name], optimisation)) for name, make in makes.items()}
