@@ -128,6 +128,9 @@ class Pet2:
     def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(N, C) class probabilities of the jets `rows`."""
         self.model.eval()
+        if self.feeding == "shipped":
+            batches = (self._collated(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH))
+            return np.concatenate([self._outputs(batch)["y_pred"].softmax(1).numpy() for batch in batches])
         found, position = np.empty((len(rows), self.classes), np.float32), {row: i for i, row in enumerate(rows.tolist())}
         for chosen in sorted_cuts(self.offsets_N, rows, SORTED_TOKENS, least=PET2_NEIGHBOURS + 1):
             logits = self._outputs(self._padded(chosen))["y_pred"]

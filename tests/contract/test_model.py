@@ -52,8 +52,9 @@ def test_padding_does_not_change_the_output(data, size):
     assert torch.allclose(output(network, inputs), alone, atol=1e-5)
 
 
-def test_the_order_of_particles_does_not_change_the_output(data):
-    network = network_for(data)
+@pytest.mark.parametrize("size", ["xs", "s"])
+def test_the_order_of_particles_does_not_change_the_output(data, size):
+    network = network_for(data, size=size)
     inputs = Inputs.of(make_batch(data, np.arange(24)))
     order = torch.randperm(inputs.mask_BP.shape[1], generator=torch.Generator().manual_seed(2))
     shuffled = Inputs(inputs.particles_BPF[:, order], inputs.columns_BG, inputs.mask_BP[:, order])
