@@ -1,7 +1,8 @@
 """Adaptation: full fine-tuning, LoRA, a probe and a start from scratch at few and many labels, through the public face.
 
 Simulated top jets against QCD, those of few_labels: top jets were left out of the pre-training of the shipped weights xs.
-Every seed has its own random labels, the same ones for all four; all are tested on the same jets, after the same steps.
+Every seed has its own random labels of 15,000 (so those of 10,000 overlap), the same ones for all four; all are tested on the
+same jets, after the same steps.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from cloudchamber.stats.metrics import accuracy, auc
 SEEDS = (0, 1, 2)
 STEPS = {100: 30, 1000: 60, 10_000: 160}  # by number of labels, the same for all: less than the estimator would take
 ADAPTS: tuple[Adapt, ...] = ("full", "lora", "probe", "scratch")
-_PER_CLASS = 5800
-_POOL, _TEST = 10_600, 1000  # jets to draw labelled ones from, and to test on
+_PER_CLASS = 8000
+_POOL, _TEST = 15_000, 1000  # jets to draw labelled ones from, and to test on
 
 
 def main() -> None:

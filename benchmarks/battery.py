@@ -1,10 +1,9 @@
 """Battery: what part of the possible significance a search reaches on signals that nobody named.
 
-On three backgrounds, 35 alternatives in five families (shifts, bumps, smooth reweightings, stretched directions, thresholds),
-all at the same divergence from the background, at three strengths; and the eight signals of the bank that the search knows. The
-same methods at three settings of the knob: the bank alone, half and half, anything. Reference and data are drawn from one pool,
-the reference a hundred times as large: the template is ideal, as the best possible test takes it to be. Beside it: what eight
-times cost, and what a test reaches that knows the five families.
+Three draws of a background's events, of a bank of eight signals, and of 35 alternatives in five families (shifts, bumps, smooth
+reweightings, stretched directions, thresholds), all at the same divergence from the background, at three strengths. The same
+methods at three settings of the knob: the bank alone, half and half, anything. The background is known, as it is to the best
+possible test. Beside it: what a reference of eight times the data reaches, and what a test does that knows the five families.
 """
 
 # T toy, N event of the pool, K sub-test, F feature, A alternative, M event to score
@@ -12,8 +11,8 @@ times cost, and what a test reaches that knows the five families.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +21,11 @@ from scipy.special import logsumexp
 import gaussians
 import record
 import timing
-from cloudchamber import registry
 from cloudchamber.search import battery
 from cloudchamber.search.battery import FAMILIES, Alternative, Verdict
 from cloudchamber.search.calibrate import Calibration, calibrate, null_statistics
 from cloudchamber.search.knob import knob
-from cloudchamber.search.methods.base import Counts, differences, log_ratio
+from cloudchamber.search.methods.base import Counts, Method
 from cloudchamber.search.sample import Bank, Sample, concatenate
 from cloudchamber.search.suite import Part, Suite, suite
 from cloudchamber.stats.pvalues import Tail, significance
@@ -37,37 +35,28 @@ METHODS = ("bank", "kernel", "moments", "direction")
 SETTINGS = {"bank alone": 0.0, "half": 0.5, "anything": 1.0}
 STRENGTHS = (3.0, 4.5, 6.0)  # sqrt(2 n KL): the best possible significance, nearly
 _STRONGER = (7.5, 9.0)  # for the minimal detectable injection alone
-_BESIDE = ("eta_mean_unseen_half", "eta_worst_decile_unseen_half", "eta_mean_unseen_anything")  # of the other two
+_BESIDE = ("eta_mean_unseen_half", "eta_worst_decile_unseen_half", "eta_mean_unseen_anything")  # given for all three tests
 _UNSEEN, _KNOWN = 35, 8
-_POOL, _COLUMNS, _EVENTS, _REFERENCE, _FEWER = 4000, 6, 1000, 100_000, 8000
+_POOL, _COLUMNS, _EVENTS = 4000, 6, 1000
+_KNOWN_BACKGROUND, _FEWER = 10**9, 8000  # events of the reference: so many have no fluctuations left
 _ALPHA = 1.35e-3
-_NULL, _NULL_BESIDE, _TOYS = 100_000, 20_000, 64
+_NULL, _TOYS = 100_000, 64
 _SIGNAL_EVENTS = 2000
 _DRAWS = 500  # of each family, for the test that knows them
 _BUMP = FAMILIES.index("bump")  # the family of the bank, whose signals are at other places than the unseen ones
 
-
-@dataclass(frozen=True)
-class Size:
-    """How much is drawn: toys of the null, toys of each alternative, alternatives; whether stronger ones and known ones too."""
-
-    nulls: int
-    toys: int
-    unseen: int
-    whole: bool
-    workers: int
+Verdicts = Mapping[float, Mapping[str, Sequence[Verdict]]]  # by strength and by setting
 
 
 def main() -> None:
     args = record.arguments(__doc__).parse_args()
     timing.settle(args.threads)
-    size = Size(1000, 16, 5, True, args.threads) if args.tiny else Size(_NULL, _TOYS, _UNSEEN, True, args.threads)
-    seeds = SEEDS[:2] if args.tiny else SEEDS
-    of_seed = [on_background(seed, size) for seed in seeds]
-    figures = {n: record.mean([f[n].value for f in of_seed], of_seed[0][n].unit) for n in of_seed[0]}
+    nulls, toys, unseen, seeds = (1000, 16, 5, SEEDS[:2]) if args.tiny else (_NULL, _TOYS, _UNSEEN, SEEDS)
+    drawn = [on_one_draw(seed, nulls, toys, unseen, args.threads) for seed in seeds]
+    common = [name for name in drawn[0] if all(name in figures for figures in drawn)]
     path = record.write(
         "battery",
-        figures,
+        {n: record.mean([figures[n].value for figures in drawn], drawn[0][n].unit) for n in common},
         [
             record.Target("eta_mean_unseen_half", ">=", 0.5),
             record.Target("eta_worst_decile_unseen_half", ">=", 0.3),
@@ -76,17 +65,16 @@ def main() -> None:
             "methods": list(METHODS),
             "generality": SETTINGS,
             "families": list(FAMILIES),
-            "unseen": size.unseen,
+            "unseen": unseen,
             "known": _KNOWN,
             "strengths": list(STRENGTHS),
             "events": _EVENTS,
-            "reference": _REFERENCE,
+            "reference": _KNOWN_BACKGROUND,
             "pool": _POOL,
             "columns": _COLUMNS,
             "alpha": _ALPHA,
-            "null_toys": size.nulls,
-            "null_toys_beside": min(size.nulls, _NULL_BESIDE),
-            "toys_each": size.toys,
+            "null_toys": nulls,
+            "toys_each": toys,
             "environment": timing.ENVIRONMENT,
         },
         seeds=seeds,
@@ -96,69 +84,132 @@ def main() -> None:
     record.show(path)
 
 
-def on_background(seed: int, size: Size) -> dict[str, record.Figure]:
-    """All figures on one background, with one bank, for one draw of the alternatives."""
+def on_one_draw(seed: int, nulls: int, toys: int, unseen: int, workers: int) -> dict[str, record.Figure]:
+    """All figures of one draw of events, bank and alternatives."""
     x_NF = background(np.random.default_rng(seed))
     known = bank_signals(x_NF, 0.004, seed)
     search = suite(Sample(x_NF), simulated(x_NF, known, seed), METHODS, seed)
-    figures = measured(search, x_NF, known, _REFERENCE, size, seed)
-    less = replace(size, nulls=min(size.nulls, _NULL_BESIDE), whole=False)
+
+    def others(kl: float) -> list[Alternative]:
+        return battery.alternatives(x_NF, unseen, kl, seed + 1)  # at other places than the bank's: another seed
+
+    def calibrated(test: Suite, reference: int) -> Calibrated:
+        null_TK = null_statistics(test, gaussians.Drawn(_POOL, _EVENTS, reference, seed), 2 * nulls, workers=workers)
+        return Calibrated(
+            test, {n: calibrate(knob(test, (g,)), null_TK, test.names) for n, g in SETTINGS.items()}, reference, toys, seed
+        )
+
+    whole, all_strengths = calibrated(search, _KNOWN_BACKGROUND), (*STRENGTHS, *_STRONGER)
+    figures: dict[str, record.Figure] = {}
+    for group, make in (("unseen", others), ("known", lambda kl: bank_signals(x_NF, kl, seed))):
+        verdicts = whole.verdicts(make, known, all_strengths)
+        figures |= etas(verdicts, group) | injections(verdicts, group)
+        if group == "unseen":
+            figures |= by_family(verdicts)
     for label, test, reference in (
         (f"reference_{_FEWER}", search, _FEWER),
-        ("knows_families", knows_families(search, x_NF, seed), _REFERENCE),
+        ("knows_families", knows_families(search, x_NF, seed), _KNOWN_BACKGROUND),
     ):
-        found = measured(test, x_NF, known, reference, less, seed)
-        figures |= {f"{n}_{label}": found[n] for n in _BESIDE}
+        found = etas(calibrated(test, reference).verdicts(others, known, STRENGTHS), "unseen")
+        figures |= {f"{name}_{label}": found[name] for name in _BESIDE}
     return figures
 
 
-def measured(
-    search: Suite, x_NF: NDArray[np.float64], known: Sequence[Alternative], reference: int, size: Size, seed: int
-) -> dict[str, record.Figure]:
-    """The figures of a search with a reference of so many events."""
-    toys = gaussians.Drawn(_POOL, _EVENTS, reference, seed)
-    null_TK = null_statistics(search, toys, 2 * size.nulls, workers=size.workers)
-    calibrations = {n: calibrate(knob(search, (g,)), null_TK, search.names) for n, g in SETTINGS.items()}
-    figures: dict[str, record.Figure] = {}
-    powers: dict[tuple[str, str], list[float]] = {}
-    etas: dict[tuple[str, str], list[list[float]]] = {}  # of each strength, of each alternative
-    strengths = (*STRENGTHS, *_STRONGER) if size.whole else STRENGTHS
-    for z in strengths:
-        kl = z**2 / 2 / _EVENTS
-        # Other places than the bank's: another seed. The bank's own signals at this strength.
-        groups = {"unseen": battery.alternatives(x_NF, size.unseen, kl, seed + 1)}
-        groups |= {"known": bank_signals(x_NF, kl, seed)} if size.whole else {}
-        for group, ones in groups.items():
-            for setting, verdicts in judged(search, calibrations, ones, known, reference, size.toys, seed).items():
-                powers.setdefault((setting, group), []).append(float(np.mean([v.power for v in verdicts])))
-                if z in STRENGTHS:
-                    etas.setdefault((setting, group), []).append([v.eta for v in verdicts])
-                if setting == "half" and group == "unseen" and z in STRENGTHS:
-                    figures |= by_family(verdicts, z)
-        shown = ", ".join(f"{s} {g} {p[-1]:.2f}" for (s, g), p in powers.items())
-        print(f"background {seed}, reference {reference}, strength {z:g}: {shown}", flush=True)
-    for (setting, group), values in etas.items():
-        label = f"{group}_{setting}"
-        figures[f"eta_mean_{label}"] = record.exact(float(np.mean(values)))
-        figures[f"eta_worst_decile_{label}"] = record.exact(battery.worst_decile(list(itertools.chain(*values))))
-        if size.whole:
-            mdi = min(battery.minimal_injection(strengths, powers[setting, group]), 2 * strengths[-1])
-            figures[f"mdi_{label}"] = record.exact(mdi, "sigma")
-            figures[f"eta_at_half_power_{label}"] = record.exact(significance(_ALPHA) / mdi)
+@dataclass(frozen=True)
+class Calibrated:
+    """A search at each setting of the knob, and how toys with a signal are drawn for it."""
+
+    suite: Suite
+    calibrations: dict[str, Calibration]
+    reference: int
+    toys: int
+    seed: int
+
+    def verdicts(
+        self, make: Callable[[float], list[Alternative]], known: Sequence[Alternative], strengths: Sequence[float]
+    ) -> Verdicts:
+        """Of the alternatives that are made for the divergence of each strength."""
+        found = {z: self._judged(make(z**2 / 2 / _EVENTS), known) for z in strengths}
+        for z, of_settings in found.items():
+            powers = ", ".join(f"{n} {np.mean([v.power for v in verdicts]):.2f}" for n, verdicts in of_settings.items())
+            print(f"draw {self.seed}, {', '.join(self.suite.names)}, strength {z:g}: {powers}", flush=True)
+        return found
+
+    def _judged(self, ones: Sequence[Alternative], known: Sequence[Alternative]) -> dict[str, list[Verdict]]:
+        """At each setting, on the same toys."""
+        made: dict[bytes, NDArray[np.float64]] = {}
+
+        def statistics(data_TN: Counts, reference_TN: Counts) -> NDArray[np.float64]:
+            key = data_TN.tobytes()
+            if key not in made:
+                made[key] = self.suite.statistics(data_TN, reference_TN)
+            return made[key]
+
+        p_values: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+            name: calibration.global_p for name, calibration in self.calibrations.items()
+        }
+        p_values["half, extrapolated"] = Extrapolated.of(self.calibrations["half"]).p
+        return {
+            name: battery.judge(
+                lambda data_TN, reference_TN, p=p: p(statistics(data_TN, reference_TN)),  # type: ignore[misc]
+                ones,
+                events=_EVENTS,
+                reference=self.reference,
+                smallest_p=1 / (len(self.calibrations["half"].joint_T) + 1),
+                bank=known,
+                alpha=_ALPHA,
+                toys=self.toys,
+                seed=self.seed + 2,
+            )
+            for name, p in p_values.items()
+        }
+
+
+def etas(verdicts: Verdicts, group: str) -> dict[str, record.Figure]:
+    """Mean and worst decile of eta at every setting, over STRENGTHS."""
+    figures = {}
+    for setting in verdicts[STRENGTHS[0]]:
+        values = [[v.eta for v in verdicts[z][setting]] for z in STRENGTHS]
+        figures[f"eta_mean_{group}_{setting}"] = record.exact(float(np.mean(values)))
+        figures[f"eta_worst_decile_{group}_{setting}"] = record.exact(battery.worst_decile(list(itertools.chain(*values))))
+    return figures
+
+
+def injections(verdicts: Verdicts, group: str) -> dict[str, record.Figure]:
+    """The minimal detectable injection of every setting that reaches half power at any strength."""
+    figures = {}
+    for setting in verdicts[STRENGTHS[0]]:
+        powers = [float(np.mean([v.power for v in of_settings[setting]])) for of_settings in verdicts.values()]
+        mdi = battery.minimal_injection(list(verdicts), powers)
+        if np.isfinite(mdi):
+            figures[f"mdi_{group}_{setting}"] = record.exact(mdi, "sigma")
+            figures[f"eta_at_half_power_{group}_{setting}"] = record.exact(significance(_ALPHA) / mdi)
+    return figures
+
+
+def by_family(verdicts: Verdicts) -> dict[str, record.Figure]:
+    """At half generality: mean eta of all and of each family at each strength, and how many are at the reach of the toys."""
+    figures = {}
+    for z in STRENGTHS:
+        found = verdicts[z]["half"]
+        figures[f"eta_at_{z:g}"] = record.exact(float(np.mean([v.eta for v in found])))
+        for family in FAMILIES:
+            etas_of_family = [v.eta for v in found if v.name.startswith(family)]
+            figures[f"eta_{family}_at_{z:g}"] = record.exact(float(np.mean(etas_of_family)))
+        figures[f"at_the_reach_of_toys_at_{z:g}"] = record.exact(sum(v.reach for v in found))
     return figures
 
 
 @dataclass(frozen=True)
 class Families:
-    """The mixture of the exact ratios of many draws of the same families: what no search has, since it knows what will come."""
+    """The mixture of the exact ratios of many draws of the same families: what no search has, since it knows what may come."""
 
-    tilt_NA: NDArray[np.float32]
+    log_ratio_NA: NDArray[np.float32]
     names: tuple[str, ...] = ("families",)
 
-    def statistics(self, data_TN: Counts, reference_TN: Counts) -> NDArray[np.float64]:
-        """(T, 1) log likelihood ratio of the mixture, linear in each alternative's ratio."""
-        mean_TA, worth_T = differences(self.tilt_NA, data_TN, reference_TN)
-        log_TA = log_ratio(mean_TA * np.sqrt(worth_T)[:, None])
+    def statistics(self, data_TN: Counts, reference_TN: Counts) -> NDArray[np.float64]:  # noqa: ARG002
+        """(T, 1) log likelihood ratio, the background known and as many events expected with a signal as without."""
+        log_TA = (data_TN @ self.log_ratio_NA).astype(np.float64)
         return np.asarray(logsumexp(log_TA, axis=1, keepdims=True) - np.log(log_TA.shape[1]))
 
     def scores(self, features_MF: NDArray[np.float64], data_N: Counts, reference_N: Counts) -> NDArray[np.float64]:
@@ -167,12 +218,23 @@ class Families:
 
 
 def knows_families(search: Suite, x_NF: NDArray[np.float64], seed: int) -> Suite:
-    """The suite with one test that knows the families in place of those that know nothing."""
-    drawn = battery.alternatives(x_NF, _DRAWS * len(FAMILIES), STRENGTHS[1] ** 2 / 2 / _EVENTS, seed + 3)
-    tilt_NA = np.expm1(np.array([one.log_ratio_N for one in drawn])).T
-    prepared = Families((tilt_NA / tilt_NA.std(axis=0)).astype(np.float32))
-    families = Part(replace(registry.get("methods", "direction"), name="families"), None, None, prepared)
-    return Suite((*(p for p in search.parts if p.method.role == "specific"), families))
+    """The suite with one test that knows the families in place of those that know nothing.
+
+    Half of the draws are at 3, half at 4.5 sigma: not every bump can be as far from the background as 6 ask for.
+    """
+    number = _DRAWS * len(FAMILIES) // 2
+    drawn = [
+        one
+        for i, z in enumerate(STRENGTHS[:2])
+        for one in battery.alternatives(x_NF, number, z**2 / 2 / _EVENTS, seed + 10 + i)
+    ]
+    prepared = Families(np.array([one.log_ratio_N for one in drawn]).T.astype(np.float32))
+    method = Method("families", "broad", needs_bank=False, log_ratio=True, citation="", prepare=_never)
+    return Suite((*(p for p in search.parts if p.method.role == "specific"), Part(method, None, None, prepared)))
+
+
+def _never(pool: Sample, bank: Bank | None, seed: int) -> Families:
+    raise NotImplementedError
 
 
 def background(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -201,42 +263,6 @@ def simulated(x_NF: NDArray[np.float64], known: Sequence[Alternative], seed: int
     return Bank(concatenate(samples), signal_N, tuple(one.name for one in known))
 
 
-def judged(
-    search: Suite,
-    calibrations: dict[str, Calibration],
-    ones: Sequence[Alternative],
-    known: Sequence[Alternative],
-    reference: int,
-    toys: int,
-    seed: int,
-) -> dict[str, list[Verdict]]:
-    """The verdicts at each setting, on the same toys."""
-    made: dict[bytes, NDArray[np.float64]] = {}
-
-    def statistics(data_TN: Counts, reference_TN: Counts) -> NDArray[np.float64]:
-        key = data_TN.tobytes()
-        if key not in made:
-            made[key] = search.statistics(data_TN, reference_TN)
-        return made[key]
-
-    p_values = {name: calibration.global_p for name, calibration in calibrations.items()}
-    p_values["half, extrapolated"] = Extrapolated.of(calibrations["half"]).p
-    return {
-        name: battery.judge(
-            lambda data_TN, reference_TN, p=p: p(statistics(data_TN, reference_TN)),  # type: ignore[misc]
-            ones,
-            events=_EVENTS,
-            reference=reference,
-            smallest_p=1 / (len(calibrations["half"].joint_T) + 1),
-            bank=known,
-            alpha=_ALPHA,
-            toys=toys,
-            seed=seed + 2,
-        )
-        for name, p in p_values.items()
-    }
-
-
 @dataclass(frozen=True)
 class Extrapolated:
     """p-values that go on beyond the reach of the toys by the fit of the tail: what more toys would say, if it is right."""
@@ -254,14 +280,6 @@ class Extrapolated:
         rank_T, joint_T = self.calibration.global_p(statistics_TK), self.calibration.joint(statistics_TK)
         few = 11 / (len(self.calibration.joint_T) + 1)
         return np.array([self.tail.p(x).value if p < few else p for p, x in zip(rank_T, joint_T, strict=True)])
-
-
-def by_family(verdicts: Sequence[Verdict], z: float) -> dict[str, record.Figure]:
-    """Mean eta of each family at one strength, and how many verdicts are at the reach of the toys."""
-    found = {}
-    for family in FAMILIES:
-        found[f"eta_{family}_at_{z:g}"] = record.mean([v.eta for v in verdicts if v.name.startswith(family)])
-    return found | {f"at_the_reach_of_toys_at_{z:g}": record.exact(sum(v.reach for v in verdicts))}
 
 
 if __name__ == "__main__":

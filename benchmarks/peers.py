@@ -21,11 +21,14 @@ from torch.nn.functional import cross_entropy
 from cloudchamber.events.batch import pad
 from cloudchamber.recipe import Optimisation
 from cloudchamber.train.optimiser import rate
+from cloudchamber.train.scoring import MAX_TOKENS
 from inputs import part_columns, pet2_columns, sorted_cuts
 from jets import Jets
 
 BATCH = 64  # jets per optimiser step of both, as their command lines are documented
 SORTED_TOKENS = 1536  # padded tokens per micro-batch where a peer is fed with sorted batches
+EVALUATED = 128  # jets per batch of `omnilearned evaluate`
+SCORED_TOKENS = MAX_TOKENS  # padded tokens per sorted batch where nothing is trained: as ours
 CLIP = 1.0
 PET2_NEIGHBOURS = 10
 # OmniLearned's input: columns 0-3 kinematics, 4 particle type (0 is padding), 5-8 further features.
@@ -128,11 +131,12 @@ class Pet2:
     def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(N, C) class probabilities of the jets `rows`."""
         self.model.eval()
+        assert self.feeding != "longest"
         if self.feeding == "shipped":
-            batches = (self._collated(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH))
+            batches = (self._collated(rows[i : i + EVALUATED]) for i in range(0, len(rows), EVALUATED))
             return np.concatenate([self._outputs(batch)["y_pred"].softmax(1).numpy() for batch in batches])
         found, position = np.empty((len(rows), self.classes), np.float32), {row: i for i, row in enumerate(rows.tolist())}
-        for chosen in sorted_cuts(self.offsets_N, rows, SORTED_TOKENS, least=PET2_NEIGHBOURS + 1):
+        for chosen in sorted_cuts(self.offsets_N, rows, SCORED_TOKENS, least=PET2_NEIGHBOURS + 1):
             logits = self._outputs(self._padded(chosen))["y_pred"]
             found[[position[row] for row in chosen.tolist()]] = logits.softmax(1).numpy()
         return found

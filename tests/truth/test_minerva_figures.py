@@ -98,6 +98,18 @@ def test_width_and_peak_of_known_ratios_come_out():
         assert b.pull.error == pytest.approx(np.sqrt(0.683 * 0.317 / b.n) / (2 * stats.norm.pdf(1)), rel=0.3)
 
 
+def test_the_fitted_mode_scatters_by_half_of_what_a_kernel_density_does():
+    rng, sigma = np.random.default_rng(8), 0.3
+    modes, peaks = np.array([(minerva.peak(x), minerva._kernel_peak(x)) for x in np.exp(rng.normal(0, sigma, (200, 1500)))]).T
+    assert modes.std() < 0.6 * peaks.std()
+    assert modes.mean() == pytest.approx(np.exp(-(sigma**2)), abs=4 * modes.std() / np.sqrt(200) + 0.002)
+
+
+def test_the_fitted_mode_needs_no_ratio_below_zero():
+    ratio = np.random.default_rng(9).gamma(3, 0.2, 40_000)  # its mode, 0.4, is closer to 0 than 1.5 widths
+    assert minerva.peak(ratio) == pytest.approx(0.4, abs=0.03)
+
+
 def test_the_peak_of_one_repeated_ratio_is_that_ratio():
     for ratio in (0.0025, 0.9025, 1.9975):  # middles of the grid's cells
         assert minerva.peak(np.full(50, ratio)) == pytest.approx(ratio)

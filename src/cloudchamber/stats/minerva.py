@@ -1,6 +1,6 @@
 """Figures of merit of MINERvA's transfer study (arXiv:2604.12364): energy resolution and pion tagging in bins of the truth."""
 
-# N event
+# N event, B bin, J power
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
 
 from cloudchamber.errors import BadInput
 from cloudchamber.stats import metrics
@@ -28,7 +29,7 @@ RESAMPLINGS = 100  # the error's own relative error is then 7 %
 _LEAST_ENERGY, _MUON_ANGLE, _MUON_MOMENTUM = 0.05, np.radians(20), (1.5, 20.0)  # GeV, rad, GeV
 _ZERO, _RATIO = 0.01, 20.0  # GeV: a smaller prediction is none; the largest reco/true that counts
 _GRID = 400  # points in (0, 2] of the kernel density
-_REACH, _FITTED, _NEWTON = 1.5, 30, 20  # widths about its peak, bins and steps of the fit
+_REACH, _FITTED = 1.5, 30  # widths about its peak, and bins, of the fit
 _FEWEST = 10  # events of a bin that has figures
 _HALF = 0.341344746068543  # of a unit Gaussian between its mean and one standard deviation
 _NAN = Estimate(float("nan"), float("nan"))
@@ -39,7 +40,7 @@ class EnergyBin:
     """Events with low <= q3 < high, the last bin with its end. n: those not left out. A figure of fewer than 10 is NaN.
 
     iqr_over_mpv, mpv: of reco/true, the study's: interquartile range, and middle of the highest bin of a histogram.
-    bias: of the mode of a smooth density of reco/true, less 1 (`peak`); a histogram's highest bin of a thousand events wanders
+    bias: of the fitted mode of reco/true, less 1 (`peak`); a histogram's highest bin of a thousand events wanders
     by several per cent. pull: half the central 68.3 % of (predicted - true) / spread of all, 1 if it is right.
     """
 
@@ -124,9 +125,10 @@ def highest_bin(ratio: NDArray[Any], bins: int = MPV_BINS) -> float:
 
 
 def peak(ratio: NDArray[Any]) -> float:
-    """The mode in (0, 2]: of a cubic fit (maximum likelihood) to the log density within 1.5 widths of a kernel density's peak.
+    """The mode: of a cubic fit (maximum likelihood) to the log density within 1.5 widths of a kernel density's peak in (0, 2].
 
-    The kernel's own peak scatters by two to three times as much. A width is the interquartile range of a Gaussian's over 1.35.
+    The kernel's own peak scatters by two to three times as much. The width is the interquartile range over 1.35: for a
+    Gaussian its standard deviation. Where the fit has no maximum in reach, the kernel's peak; NaN with fewer than two events.
 
     >>> log_normal = np.exp(np.random.default_rng(0).normal(0, 0.3, 200_000))  # its mode is exp(-0.09)
     >>> round(peak(log_normal) / float(np.exp(-0.09)), 2)
@@ -137,15 +139,18 @@ def peak(ratio: NDArray[Any]) -> float:
     width = (high - low) / 1.349
     if not np.isfinite(start) or width <= 0:
         return start
-    counts, edges = np.histogram((ratio - start) / width, np.linspace(-_REACH, _REACH, _FITTED + 1))
+    counts_B, edges = np.histogram((ratio - start) / width, np.linspace(max(-_REACH, -start / width), _REACH, _FITTED + 1))
     x_BJ = np.vander((edges[:-1] + edges[1:]) / 2, 4, increasing=True)
-    c_J = np.array([np.log(max(counts.mean(), 1e-9)), 0.0, -0.5, 0.0])
-    for _ in range(_NEWTON):
-        expected = np.exp(np.clip(x_BJ @ c_J, -30, 30))
-        c_J = c_J + np.linalg.solve(x_BJ.T @ (expected[:, None] * x_BJ) + 1e-9 * np.eye(4), x_BJ.T @ (counts - expected))
-    flat = np.roots([3 * c_J[3], 2 * c_J[2], c_J[1]])
-    modes = [x.real for x in flat if abs(x.imag) < 1e-9 and abs(x) <= _REACH and c_J[2] + 3 * c_J[3] * x.real < 0]
-    return float(start + width * modes[0]) if modes else start
+
+    def loss(c_J: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        expected_B = np.exp(np.clip(x_BJ @ c_J, -30, 30))
+        return float(expected_B.sum() - counts_B @ (x_BJ @ c_J)), x_BJ.T @ (expected_B - counts_B)
+
+    _, slope, curvature, third = optimize.minimize(loss, [np.log(counts_B.mean()), 0, -0.5, 0], jac=True, method="BFGS").x
+    flat = np.roots([3 * third, 2 * curvature, slope])
+    inside = (edges[0] <= flat.real) & (flat.real <= edges[-1]) & (np.abs(flat.imag) < 1e-9)
+    modes = flat.real[inside & (curvature + 3 * third * flat.real < 0)]
+    return float(start + width * modes[0]) if len(modes) else start
 
 
 def _kernel_peak(ratio: NDArray[Any]) -> float:
