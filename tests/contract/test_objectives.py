@@ -14,9 +14,10 @@ import cloudchamber as cc
 from cloudchamber.data import store
 from cloudchamber.data.loader import make_batch
 from cloudchamber.data.training_set import Part, TrainingSet
-from cloudchamber.errors import BadFile, BadInput, BadSchema, BadWeights
+from cloudchamber.errors import BadFile, BadInput, BadRecipe, BadSchema, BadWeights
 from cloudchamber.events import Cloud, Feature, Label
 from cloudchamber.events.kinematics import axes_of
+from cloudchamber.nn.backbone import Inputs
 from cloudchamber.recipe import TaskSpec, make
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable
@@ -243,6 +244,39 @@ def test_a_distilled_model_needs_no_teacher_afterwards_and_owes_it_a_citation(tm
     assert all(torch.equal(before[n], t) for n, t in cc.load(tmp_path / "run").state_dict().items())
     with pytest.raises(BadWeights, match="teacher"):
         new_network("xs", cloud, tasks, 128, torch.Generator())
+
+
+def test_a_student_comes_in_one_step_closer_to_where_its_teacher_comes_in_many(tmp_path):
+    data = TrainingSet.from_cloud(labelled_cloud(600))
+    rows = Rows(np.arange(400), np.arange(400, 500), np.arange(500, 600))
+    steps = RECIPE["optimisation"] | {"steps": 80}
+    fit.fit_run(make(RECIPE | {"tasks": (GENERATE,), "optimisation": steps}), tmp_path / "teacher", data=data, rows=rows)
+    taught = GENERATE.model_copy(update={"kept": True, "options": {"teacher": str(tmp_path / "teacher"), "steps": 1}})
+    recipe = RECIPE | {
+        "weights": str(tmp_path / "teacher"),
+        "adapt": "full",
+        "tasks": (taught,),
+        "optimisation": steps | {"backbone_factor": 1.0},
+    }
+    fit.fit_run(make(recipe), tmp_path / "student", data=data, rows=rows)
+    batch = make_batch(data, np.arange(500, 600))
+    made, noise = {}, None
+    for who in ("teacher", "student"):
+        network = cc.load(tmp_path / who)
+        (task,) = network.tasks
+        for features, names in (
+            (network.backbone.particle, data.particle_names[2:]),
+            (network.backbone.column, data.column_names),
+        ):
+            features.bind(names)
+        inputs, classes = Inputs.of(batch), torch.from_numpy(batch.targets["label"]).long()
+        noise = torch.randn((*inputs.mask_BP.shape, len(task.names)), generator=torch.Generator().manual_seed(0))
+        made[who] = {n: task.flow(noise, inputs, classes, n)[inputs.mask_BP] for n in (1, 16)}
+    goal = made["teacher"][16]
+    error = {who: float((made[who][1] - goal).square().mean()) for who in made}
+    assert error["student"] < 0.5 * error["teacher"]
+    with pytest.raises(BadRecipe, match="does not generate"):
+        new_network("xs", data, [GENERATE.model_copy(update={"options": {"teacher": "xs"}})], 128, torch.Generator())
 
 
 def test_a_schema_without_labels_of_particles_is_written_as_before_there_were_any():

@@ -20,6 +20,7 @@ from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe, nearest
 from cloudchamber.events import Batch, Label
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
+from cloudchamber.nn.features import Norm
 from cloudchamber.recipe import TaskSpec
 
 
@@ -122,6 +123,16 @@ def target(batch: Batch, spec: TaskSpec, device: torch.device) -> Tensor:
     assert spec.target is not None
     values: Mapping[str, Any] = batch.targets
     return torch.as_tensor(values[spec.target]).to(device)
+
+
+def frozen_teacher(name: str, data: TrainingSet, load: Callable[[str], Any]) -> Any:
+    """The network of other weights, connected with the data and frozen; features that it does not know say nothing to it."""
+    teacher = load(name).requires_grad_(requires_grad=False).eval()
+    own = ((teacher.backbone.particle, data.particle_names[2:]), (teacher.backbone.column, data.column_names))
+    for features, names in own:
+        features.add({n: Norm() for n in names if n not in features.names})
+        features.bind(names)
+    return teacher
 
 
 def random_of(task: Task, inputs: Inputs, batch: Batch) -> torch.Generator:

@@ -22,9 +22,8 @@ from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe
 from cloudchamber.events import Batch, Label
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
-from cloudchamber.nn.features import Norm
 from cloudchamber.recipe import TaskSpec
-from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options
+from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, frozen_teacher, options
 
 _NORM_EVENTS, _MAX_TOKENS = 512, 4096  # events that the teacher's vector is standardised by
 
@@ -50,12 +49,8 @@ class Distil(Task):
         self._norm = (torch.zeros(1), torch.ones(1))
 
     def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:
-        """Load the teacher and connect it with the data; features that it does not know are not shown to it."""
-        teacher, scores = load(self.options.teacher).requires_grad_(requires_grad=False), self.options.what == "scores"
-        own = ((teacher.backbone.particle, data.particle_names[2:]), (teacher.backbone.column, data.column_names))
-        for features, names in own:
-            features.add({n: Norm() for n in names if n not in features.names})
-            features.bind(names)
+        """Load the teacher, and see what it gives."""
+        teacher, scores = frozen_teacher(self.options.teacher, data, load), self.options.what == "scores"
         able = [t for t in teacher.tasks if t.predicts and t.label.classes]
         if scores and len(able) != 1:
             found = ", ".join(t.key for t in able) or "none"

@@ -1,7 +1,8 @@
 """Generate: flow matching on the particles of jets, given the jet's columns (multiplicity, pT, mass) and its class.
 
 The velocity field of arXiv:2210.02747 with straight paths from noise to particles, read from the one backbone: it sees
-noisy particles, all tokens of a jet shifted by an embedding of time and class.
+noisy particles, all tokens of a jet shifted by an embedding of time and class. With a teacher, the paths go to what the teacher
+makes of the same noise: they no longer cross, so that a step or two do for many (reflow, arXiv:2209.03003).
 """
 
 # B batch, P particle, D generated coordinate, E width, F particle column, G event column, K observable
@@ -26,7 +27,7 @@ from cloudchamber.events.kinematics import GEOMETRY
 from cloudchamber.nn.backbone import Backbone, Encoded, Inputs
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.stats.objectives import distance
-from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, options, random_of, target
+from cloudchamber.tasks.base import Task, TaskKind, TaskOptions, frozen_teacher, options, random_of, target
 
 KINEMATIC = ("deta", "dphi", "log_pt")
 OBSERVABLES = ("log_pt", "mass", "width", "leading")
@@ -35,11 +36,14 @@ _TIMES = 8  # frequencies of the embedding of time: half a period of it, a whole
 
 class Options(TaskOptions):
     """steps: of the solver (two passes each) when the quality is measured. conditions: training jets whose event columns and
-    class are kept with the weights, to be given to new jets.
+    class are kept with the weights, to be given to new jets. teacher: name or folder of weights that generate with many
+    steps, `teacher_steps`, what these shall with few.
     """
 
     steps: int = Field(8, ge=1)
     conditions: int = Field(1024, ge=1)
+    teacher: str | None = None
+    teacher_steps: int = Field(8, ge=1)
 
 
 class Generate(Task):
@@ -61,14 +65,17 @@ class Generate(Task):
             nn.init.zeros_(parameter)
         self.register_buffer("conditions_NG", torch.zeros(self.options.conditions, 2 + len(backbone.column.trained)))
         self._backbone = [backbone]  # in a list: it is not a part of this head
+        self._teacher: list[Any] = []  # its network and its task
 
-    def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:  # noqa: ARG002
-        """Keep the conditions of some training jets."""
+    def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:
+        """Keep the conditions of some training jets; load the teacher."""
         if data.schema.frame != "jet" or "jet" in data.particle_names:
             raise BadRecipe(f"task 'generate' makes jets; {data.schema.dataset!r} has the frame {data.schema.frame!r}")
         chosen = data[np.resize(data.sample(rows, self.options.conditions), self.options.conditions)]
         classes_N = chosen.target(self.label.name) if self.label else np.full(chosen.size, -1)
         self.conditions_NG = torch.from_numpy(np.column_stack([classes_N, chosen.counts, chosen.columns]).astype(np.float32))
+        if self.options.teacher is not None:
+            self._teacher = self._taught_by(frozen_teacher(self.options.teacher, data, load))
 
     def applies(self, inputs: Inputs, batch: Batch) -> Tensor:  # noqa: ARG002
         """(B,) bool: the jets with particles."""
@@ -78,27 +85,33 @@ class Generate(Task):
         """(B,) mean squared error of the velocity at a random time of each jet; features that a jet lacks do not count."""
         random, device = random_of(self, inputs, batch), inputs.mask_BP.device
         data_BPD, present_BPD = self._coordinates(inputs)
+        classes_B = self._classes(batch, device)
         noise_BPD = torch.randn(data_BPD.shape, generator=random).to(device)
+        if self._teacher:
+            data_BPD, present_BPD = self._taught(noise_BPD, inputs, classes_B), inputs.mask_BP[..., None].expand(data_BPD.shape)
         time_B = torch.rand(len(data_BPD), generator=random).to(device)
         now_BPD = torch.lerp(noise_BPD, data_BPD, time_B[:, None, None])
-        guess_BPD = self._velocity(now_BPD, present_BPD, time_B, inputs, self._classes(batch, device))
+        guess_BPD = self._velocity(now_BPD, present_BPD, time_B, inputs, classes_B)
         errors_BPD = (guess_BPD - (data_BPD - noise_BPD)).square() * present_BPD
         return errors_BPD.sum(dim=(1, 2)) / present_BPD.sum(dim=(1, 2)).clamp(min=1)
 
     @torch.no_grad()
-    def sample(self, inputs: Inputs, classes_B: Tensor, steps: int, random: torch.Generator) -> Tensor:
-        """(B, P, D) `names` in their own units for every slot of the mask, by `steps` midpoint steps from noise.
+    def flow(self, noise_BPD: Tensor, inputs: Inputs, classes_B: Tensor, steps: int) -> Tensor:
+        """(B, P, D) where noise comes to in `steps` midpoint steps, `names` in normalised units.
 
         inputs: only event columns and mask are read. classes_B: -1 for any class.
         """
-        shape = (*inputs.mask_BP.shape, len(self.names))
-        now_BPD = torch.randn(shape, generator=random).to(inputs.mask_BP.device)
-        present_BPD = inputs.mask_BP[..., None].expand(shape)
+        now_BPD, present_BPD = noise_BPD, inputs.mask_BP[..., None].expand(noise_BPD.shape)
         for step in range(steps):
-            time_B = torch.full((shape[0],), step / steps, device=now_BPD.device)
+            time_B = torch.full((len(now_BPD),), step / steps, device=now_BPD.device)
             half_BPD = now_BPD + self._velocity(now_BPD, present_BPD, time_B, inputs, classes_B) / (2 * steps)
             now_BPD = now_BPD + self._velocity(half_BPD, present_BPD, time_B + 0.5 / steps, inputs, classes_B) / steps
-        made_BPD = now_BPD / self.get_buffer("scale") + self.get_buffer("centre")
+        return now_BPD
+
+    def sample(self, inputs: Inputs, classes_B: Tensor, steps: int, random: torch.Generator) -> Tensor:
+        """(B, P, D) `names` in their own units for every slot of the mask, whole numbers for types and charges; see `flow`."""
+        noise_BPD = torch.randn((*inputs.mask_BP.shape, len(self.names)), generator=random).to(inputs.mask_BP.device)
+        made_BPD = self.in_units(self.flow(noise_BPD, inputs, classes_B, steps))
         kinematic, low_D = len(KINEMATIC), [-1.0 if n == "charge" else 0.0 for n in self.names[len(KINEMATIC) :]]
         whole_BPD = made_BPD[..., kinematic:].round().clamp(max=1).maximum(torch.tensor(low_D, device=made_BPD.device))
         return torch.cat([made_BPD[..., :kinematic], whole_BPD], dim=-1)
@@ -115,6 +128,26 @@ class Generate(Task):
         pairs = zip(OBSERVABLES, answers["true"].T, answers["made"].T, strict=True)
         return {f"distance_{name}": distance(true, made) for name, true, made in pairs}
 
+    def _taught_by(self, network: Any) -> list[Any]:
+        """The teacher's network and task; BadRecipe if it does not make the same jets."""
+        able = [t for t in network.tasks if isinstance(t, Generate)]
+        asked = (self.names, self.label.classes if self.label else ())
+        given = [(t.names, t.label.classes if t.label else ()) for t in able]
+        if given != [asked]:
+            found = f"it makes {given[0]}" if able else "it does not generate"
+            raise BadRecipe(f"teacher {self.options.teacher!r} of task 'generate' must make {asked}; {found}")
+        return [network, *able]
+
+    def _taught(self, noise_BPD: Tensor, inputs: Inputs, classes_B: Tensor) -> Tensor:
+        """Where the teacher's flow takes the noise, in this head's normalised units."""
+        _, task = (part.to(noise_BPD.device) for part in self._teacher)
+        made_BPD = task.in_units(task.flow(noise_BPD, inputs, classes_B, self.options.teacher_steps))
+        return torch.where(inputs.mask_BP[..., None], (made_BPD - self.get_buffer("centre")) * self.get_buffer("scale"), 0.0)
+
+    def in_units(self, normalised_BPD: Tensor) -> Tensor:
+        """Coordinates in their own units."""
+        return normalised_BPD / self.get_buffer("scale") + self.get_buffer("centre")
+
     def _classes(self, batch: Batch, device: torch.device) -> Tensor:
         if self.label is None:
             return torch.full((len(batch),), -1, device=device)
@@ -129,7 +162,7 @@ class Generate(Task):
 
     def _velocity(self, now_BPD: Tensor, present_BPD: Tensor, time_B: Tensor, inputs: Inputs, classes_B: Tensor) -> Tensor:
         backbone = self._backbone[0]
-        raw_BPD = now_BPD / self.get_buffer("scale") + self.get_buffer("centre")
+        raw_BPD = self.in_units(now_BPD)
         values = dict(zip(self.names, torch.where(present_BPD, raw_BPD, torch.nan).unbind(dim=-1), strict=True))
         for name, source in zip(GEOMETRY, KINEMATIC, strict=True):
             values[name] = raw_BPD[..., KINEMATIC.index(source)]  # positions of pairs are never missing

@@ -32,6 +32,7 @@ def restrict(network: Network, recipe: Recipe, report: LoadReport, generator: to
 
 # What may be changed of a kept head, and from and to what: it leaves what the head's numbers mean as it is.
 _CHANGES = {("regress", "loss"): ("gaussian", "student")}
+_FREE = {("generate", name) for name in ("steps", "teacher", "teacher_steps")}  # from anything to anything
 
 
 def kept_spec(spec: TaskSpec, config: WeightsConfig) -> TaskSpec:
@@ -48,7 +49,7 @@ def kept_spec(spec: TaskSpec, config: WeightsConfig) -> TaskSpec:
     for name, asked in spec.options.items():
         free = _CHANGES.get((spec.task, name), ())
         trained = own.options.get(name, free[0] if free else None)
-        if asked != trained and not (asked in free and trained in free):
+        if asked != trained and (spec.task, name) not in _FREE and not (asked in free and trained in free):
             raise BadRecipe(
                 f"the head of {spec.target!r} was trained with {name} {'by default' if trained is None else trained!r} and "
                 f"cannot be kept with {asked!r}: its numbers would mean something else. Leave it out, or take a new head."
