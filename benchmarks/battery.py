@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
+import families
 import gaussians
 import record
 import timing
@@ -25,9 +25,9 @@ from cloudchamber.search import battery
 from cloudchamber.search.battery import FAMILIES, Alternative, Verdict
 from cloudchamber.search.calibrate import Calibration, calibrate, null_statistics
 from cloudchamber.search.knob import knob
-from cloudchamber.search.methods.base import Counts, Method
+from cloudchamber.search.methods.base import Counts
 from cloudchamber.search.sample import Bank, Sample, concatenate
-from cloudchamber.search.suite import Part, Suite, suite
+from cloudchamber.search.suite import Suite, suite
 from cloudchamber.stats.pvalues import Tail, significance
 
 SEEDS = (5, 6, 7)
@@ -108,7 +108,7 @@ def on_one_draw(seed: int, nulls: int, toys: int, unseen: int, workers: int) -> 
             figures |= by_family(verdicts)
     for label, test, reference in (
         (f"reference_{_FEWER}", search, _FEWER),
-        ("knows_families", knows_families(search, x_NF, seed), _KNOWN_BACKGROUND),
+        ("knows_families", families.instead(search, drawn_families(x_NF, seed)), _KNOWN_BACKGROUND),
     ):
         found = etas(calibrated(test, reference).verdicts(others, known, STRENGTHS), "unseen")
         figures |= {f"{name}_{label}": found[name] for name in _BESIDE}
@@ -200,41 +200,14 @@ def by_family(verdicts: Verdicts) -> dict[str, record.Figure]:
     return figures
 
 
-@dataclass(frozen=True)
-class Families:
-    """The mixture of the exact ratios of many draws of the same families: what no search has, since it knows what may come."""
-
-    log_ratio_NA: NDArray[np.float32]
-    names: tuple[str, ...] = ("families",)
-
-    def statistics(self, data_TN: Counts, reference_TN: Counts) -> NDArray[np.float64]:  # noqa: ARG002
-        """(T, 1) log likelihood ratio, the background known and as many events expected with a signal as without."""
-        log_TA = (data_TN @ self.log_ratio_NA).astype(np.float64)
-        return np.asarray(logsumexp(log_TA, axis=1, keepdims=True) - np.log(log_TA.shape[1]))
-
-    def scores(self, features_MF: NDArray[np.float64], data_N: Counts, reference_N: Counts) -> NDArray[np.float64]:
-        """None: it is no search."""
-        raise NotImplementedError
-
-
-def knows_families(search: Suite, x_NF: NDArray[np.float64], seed: int) -> Suite:
-    """The suite with one test that knows the families in place of those that know nothing.
-
-    Half of the draws are at 3, half at 4.5 sigma: not every bump can be as far from the background as 6 ask for.
-    """
+def drawn_families(x_NF: NDArray[np.float64], seed: int) -> list[Alternative]:
+    """Other draws of the families, half at 3, half at 4.5 sigma: not every bump can be as far from the background as 6 ask."""
     number = _DRAWS * len(FAMILIES) // 2
-    drawn = [
+    return [
         one
         for i, z in enumerate(STRENGTHS[:2])
         for one in battery.alternatives(x_NF, number, z**2 / 2 / _EVENTS, seed + 10 + i)
     ]
-    prepared = Families(np.array([one.log_ratio_N for one in drawn]).T.astype(np.float32))
-    method = Method("families", "broad", needs_bank=False, log_ratio=True, citation="", prepare=_never)
-    return Suite((*(p for p in search.parts if p.method.role == "specific"), Part(method, None, None, prepared)))
-
-
-def _never(pool: Sample, bank: Bank | None, seed: int) -> Families:
-    raise NotImplementedError
 
 
 def background(rng: np.random.Generator) -> NDArray[np.float64]:
