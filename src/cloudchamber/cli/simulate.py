@@ -58,7 +58,7 @@ def _owed(licence: str, citations: Mapping[str, str]) -> str:
     return "\n  ".join((f"Licence: {licence}\nTo cite:", *(f"{what}: {where}" for what, where in citations.items()))) + "\n"
 
 
-VALIDATION = 20_000  # neutrino events at each energy
+EVENTS, VALIDATION = 1000, 20_000  # of each class; neutrino events at each energy
 _OF_VALIDATE = "--validate; -o, -n and --workers do"
 FILES = {".root": neutrinos.write_tuple, ".hepmc3": neutrinos.write_interactions}  # of a beam; all else is a store
 _WHAT = (
@@ -67,47 +67,65 @@ _WHAT = (
 )
 
 
+Out = Annotated[
+    Path,
+    typer.Option("-o", "--out", help="New store's folder; a .root or .hepmc3 file of neutrinos; the page of --validate."),
+]
+What = Annotated[list[str] | None, typer.Argument(metavar="SCENARIO [CLASS...]", help=_WHAT)]
+Number = Annotated[
+    int | None,
+    typer.Option("-n", min=1, help="Jets or events of each class without a number of its own (1000); see --validate."),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same events, whoever does the work.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one for each core without it.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Work on this dask scheduler's cluster (tcp://host:8786) or a 'local' one."),
+]
+Detector = Annotated[str, typer.Option(metavar="CARD", help=f"{', '.join(shipped())}, or the path of a card.")]
+Mpi = Annotated[bool | None, typer.Option(help="Multiparton interactions; three to four times faster without.")]
+LowestPt = Annotated[float | None, typer.Option(help="Lowest pT of a jet [GeV].")]
+HighestPt = Annotated[float | None, typer.Option(help="Highest pT of a jet [GeV].")]
+Numbers = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Another ecm, tune, pileup, objects, or number of the scenario."),
+]
+Views = Annotated[
+    list[str] | None,
+    typer.Option("--view", metavar="NAME=VALUE...", help="Each hard process again: 'tune=21 detector=atlas' or 'same'."),
+]
+Tokens = Annotated[str | None, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")]
+Variant = Annotated[str | None, typer.Option(help=f"Neutrino events simulated as {', '.join(neutrinos.VARIANTS)}.")]
+Validate = Annotated[
+    bool,
+    typer.Option(
+        "--validate",
+        help="Compare the simulation with published truth and write the page OUT, with -n (20,000) neutrino events at each "
+        "energy and the rest in proportion. Real files are looked for in CLOUDCHAMBER_SAMPLES.",
+    ),
+]
+Listed = Annotated[
+    bool, typer.Option("--list", is_eager=True, callback=_list_scenarios, help="Explain the scenarios, and whom to cite.")
+]
+
+
 def simulate(  # typer reads the options in this order
-    out: Annotated[
-        Path,
-        typer.Option("-o", "--out", help="New store's folder; a .root or .hepmc3 file of neutrinos; the page of --validate."),
-    ],
-    what: Annotated[list[str] | None, typer.Argument(metavar="SCENARIO [CLASS...]", help=_WHAT)] = None,
-    n: Annotated[
-        int | None,
-        typer.Option("-n", min=1, help="Jets or events of each class without a number of its own (1000); see --validate."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same events, whoever does the work.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core without it.")] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Work on this dask scheduler's cluster (tcp://host:8786) or a 'local' one."),
-    ] = None,
-    detector: Annotated[str, typer.Option(metavar="CARD", help=f"{', '.join(shipped())}, or the path of a card.")] = DEFAULT,
-    mpi: Annotated[bool | None, typer.Option(help="Multiparton interactions; three to four times faster without.")] = None,
-    pt_min: Annotated[float | None, typer.Option(help="Lowest pT of a jet [GeV].")] = None,
-    pt_max: Annotated[float | None, typer.Option(help="Highest pT of a jet [GeV].")] = None,
-    numbers: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another ecm, tune, pileup, objects, or number of the scenario."),
-    ] = None,
-    views: Annotated[
-        list[str] | None,
-        typer.Option("--view", metavar="NAME=VALUE...", help="Each hard process again: 'tune=21 detector=atlas' or 'same'."),
-    ] = None,
-    tokens: Annotated[str | None, typer.Option(help=f"Particles of neutrino events: {', '.join(TOKENS)}.")] = None,
-    variant: Annotated[str | None, typer.Option(help=f"Neutrino events simulated as {', '.join(neutrinos.VARIANTS)}.")] = None,
-    validate: Annotated[
-        bool,
-        typer.Option(
-            "--validate",
-            help="Compare the simulation with published truth and write the page OUT, with -n (20,000) neutrino events at each "
-            "energy and the rest in proportion. Real files are looked for in CLOUDCHAMBER_SAMPLES.",
-        ),
-    ] = False,
-    show_list: Annotated[  # noqa: ARG001  (its callback does the work)
-        bool, typer.Option("--list", is_eager=True, callback=_list_scenarios, help="Explain the scenarios, and whom to cite.")
-    ] = False,
+    out: Out,
+    what: What = None,
+    n: Number = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    detector: Detector = DEFAULT,
+    mpi: Mpi = None,
+    pt_min: LowestPt = None,
+    pt_max: HighestPt = None,
+    numbers: Numbers = None,
+    views: Views = None,
+    tokens: Tokens = None,
+    variant: Variant = None,
+    validate: Validate = False,
+    show_list: Listed = False,  # noqa: ARG001  (its callback does the work)
 ) -> None:
     """Simulate collisions, jets or whole events, as a detector sees them, and write them to a store.
 
@@ -122,16 +140,18 @@ def simulate(  # typer reads the options in this order
         return
     if not what:
         raise BadInput("name a scenario, a class or a beam; --list explains them")
-    n = n or 1000
     if what[0] in neutrinos.BEAMS:
         _refuse(what[1:], of_scenarios, f"the beam {what[0]!r}; -n, --seed, --tokens, --variant, --workers and --cluster do")
-        _of_beam(out, what[0], n, seed, {"--workers": workers, "--cluster": cluster, **of_neutrinos})
+        _of_beam(out, what[0], n or EVENTS, seed, {"--workers": workers, "--cluster": cluster, **of_neutrinos})
         return
     _refuse((), of_neutrinos, f"{what[0]!r}, which is no beam. Beams: {', '.join(neutrinos.BEAMS)}")
-    scenario, counts = _asked(what, n)
     asked: dict[str, Any] = {"seed": seed, "detector": detector, "mpi": mpi, "pt_range": (pt_min, pt_max)}
-    asked |= {"numbers": _numbers(numbers or ()), "views": [_view(view) for view in views or ()]}
-    written = simulate_into(out, scenario, counts, workers=workers, cluster=cluster, **asked)
+    _of_scenario(out, what, n or EVENTS, numbers or (), views or (), workers=workers, cluster=cluster, **asked)
+
+
+def _of_scenario(out: Path, what: list[str], n: int, numbers: Sequence[str], views: Sequence[str], **asked: Any) -> None:
+    scenario, counts = _asked(what, n)
+    written = simulate_into(out, scenario, counts, numbers=_numbers(numbers), views=[_view(view) for view in views], **asked)
     made = "jets" if written.schema.frame == "jet" else "events"
     typer.echo(f"{out}: {len(written):,} simulated {made} of {', '.join(counts)}")
 
