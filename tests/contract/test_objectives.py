@@ -14,7 +14,7 @@ import cloudchamber as cc
 from cloudchamber.data import store
 from cloudchamber.data.loader import make_batch
 from cloudchamber.data.training_set import Part, TrainingSet
-from cloudchamber.errors import BadFile, BadInput, BadRecipe, BadSchema, BadWeights
+from cloudchamber.errors import BadFile, BadInput, BadSchema, BadWeights
 from cloudchamber.events import Cloud, Feature, Label
 from cloudchamber.events.kinematics import axes_of
 from cloudchamber.nn.backbone import Inputs
@@ -260,22 +260,20 @@ def test_a_student_comes_in_one_step_closer_to_where_its_teacher_comes_in_many(t
     }
     fit.fit_run(make(recipe), tmp_path / "student", data=data, rows=rows)
     batch = make_batch(data, np.arange(500, 600))
-    made, noise = {}, None
+    classes = torch.from_numpy(batch.targets["label"]).long()
+    inputs, random, made = Inputs.of(batch), torch.Generator().manual_seed(0), {}
+    noise = torch.randn((*inputs.mask_BP.shape, len(data.particle_names)), generator=random)
     for who in ("teacher", "student"):
         network = cc.load(tmp_path / who)
+        network.bind(data)
         (task,) = network.tasks
-        for features, names in (
-            (network.backbone.particle, data.particle_names[2:]),
-            (network.backbone.column, data.column_names),
-        ):
-            features.bind(names)
-        inputs, classes = Inputs.of(batch), torch.from_numpy(batch.targets["label"]).long()
-        noise = torch.randn((*inputs.mask_BP.shape, len(task.names)), generator=torch.Generator().manual_seed(0))
-        made[who] = {n: task.flow(noise, inputs, classes, n)[inputs.mask_BP] for n in (1, 16)}
+        made[who] = {n: task.flow(noise[..., : len(task.names)], inputs, classes, n)[inputs.mask_BP] for n in (1, 16)}
     goal = made["teacher"][16]
     error = {who: float((made[who][1] - goal).square().mean()) for who in made}
     assert error["student"] < 0.5 * error["teacher"]
-    with pytest.raises(BadRecipe, match="does not generate"):
+    cited = {who: cc.generate(tmp_path / who, 2, steps=1).schema.citation for who in made}
+    assert set(cited["student"]) - set(cited["teacher"]) == {"arXiv:2209.03003"}
+    with pytest.raises(BadWeights, match="one task 'generate', the weights have 0"):
         new_network("xs", data, [GENERATE.model_copy(update={"options": {"teacher": "xs"}})], 128, torch.Generator())
 
 

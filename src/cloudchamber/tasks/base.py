@@ -126,7 +126,7 @@ def target(batch: Batch, spec: TaskSpec, device: torch.device) -> Tensor:
 
 
 def frozen_teacher(name: str, data: TrainingSet, load: Callable[[str], Any]) -> Any:
-    """The network of other weights, connected with the data and frozen; features that it does not know say nothing to it."""
+    """The network of other weights, connected with the data, frozen; features that it does not know say nothing to it."""
     teacher = load(name).requires_grad_(requires_grad=False).eval()
     own = ((teacher.backbone.particle, data.particle_names[2:]), (teacher.backbone.column, data.column_names))
     for features, names in own:

@@ -92,7 +92,7 @@ class Distil(Task):
     @torch.no_grad()
     def _given(self, inputs: Inputs) -> Tensor:
         """(B, E) what the teacher, who sees every particle, makes of the events."""
-        teacher = self._teacher[0].to(inputs.mask_BP.device).eval()
+        teacher = self._teacher[0].to(inputs.mask_BP.device)
         encoded = teacher.backbone(replace(inputs, masked_BP=None))
         given_BE: Tensor = self._teacher[1].predict(encoded) if self.options.what == "scores" else encoded.pooled_BE
         return given_BE

@@ -65,7 +65,7 @@ class Generate(Task):
             nn.init.zeros_(parameter)
         self.register_buffer("conditions_NG", torch.zeros(self.options.conditions, 2 + len(backbone.column.trained)))
         self._backbone = [backbone]  # in a list: it is not a part of this head
-        self._teacher: list[Any] = []  # its network and its task
+        self._teacher: list[Any] = []  # its network
 
     def prepare(self, data: TrainingSet, rows: Selection, load: Callable[[str], Any]) -> None:
         """Keep the conditions of some training jets; load the teacher."""
@@ -75,7 +75,7 @@ class Generate(Task):
         classes_N = chosen.target(self.label.name) if self.label else np.full(chosen.size, -1)
         self.conditions_NG = torch.from_numpy(np.column_stack([classes_N, chosen.counts, chosen.columns]).astype(np.float32))
         if self.options.teacher is not None:
-            self._teacher = self._taught_by(frozen_teacher(self.options.teacher, data, load))
+            self._teacher = [self._able(frozen_teacher(self.options.teacher, data, load))]
 
     def applies(self, inputs: Inputs, batch: Batch) -> Tensor:  # noqa: ARG002
         """(B,) bool: the jets with particles."""
@@ -128,21 +128,22 @@ class Generate(Task):
         pairs = zip(OBSERVABLES, answers["true"].T, answers["made"].T, strict=True)
         return {f"distance_{name}": distance(true, made) for name, true, made in pairs}
 
-    def _taught_by(self, network: Any) -> list[Any]:
-        """The teacher's network and task; BadRecipe if it does not make the same jets."""
-        able = [t for t in network.tasks if isinstance(t, Generate)]
-        asked = (self.names, self.label.classes if self.label else ())
-        given = [(t.names, t.label.classes if t.label else ()) for t in able]
-        if given != [asked]:
-            found = f"it makes {given[0]}" if able else "it does not generate"
-            raise BadRecipe(f"teacher {self.options.teacher!r} of task 'generate' must make {asked}; {found}")
-        return [network, *able]
+    def _able(self, teacher: Any) -> Any:
+        """The teacher; BadWeights if it does not generate, BadRecipe if it makes other jets."""
+        task = teacher.only(Generate)
+        own, other = ((*t.names, *(t.label.classes if t.label else ())) for t in (self, task))
+        if own != other:
+            raise BadRecipe(f"teacher {self.options.teacher!r} makes jets of {', '.join(other)}; these are of {', '.join(own)}")
+        return teacher
 
     def _taught(self, noise_BPD: Tensor, inputs: Inputs, classes_B: Tensor) -> Tensor:
         """Where the teacher's flow takes the noise, in this head's normalised units."""
-        _, task = (part.to(noise_BPD.device) for part in self._teacher)
+        task = self._teacher[0].to(noise_BPD.device).only(Generate)
         made_BPD = task.in_units(task.flow(noise_BPD, inputs, classes_B, self.options.teacher_steps))
-        return torch.where(inputs.mask_BP[..., None], (made_BPD - self.get_buffer("centre")) * self.get_buffer("scale"), 0.0)
+        return torch.where(inputs.mask_BP[..., None], self._normalised(made_BPD), 0.0)
+
+    def _normalised(self, made_BPD: Tensor) -> Tensor:
+        return (made_BPD - self.get_buffer("centre")) * self.get_buffer("scale")
 
     def in_units(self, normalised_BPD: Tensor) -> Tensor:
         """Coordinates in their own units."""
@@ -158,7 +159,7 @@ class Generate(Task):
         bound = self._backbone[0].particle.bound
         raw_BPD = inputs.particles_BPF[..., [2 + bound.index(n) for n in self.names]]
         present_BPD = torch.isfinite(raw_BPD) & inputs.mask_BP[..., None]
-        return torch.where(present_BPD, (raw_BPD - self.get_buffer("centre")) * self.get_buffer("scale"), 0.0), present_BPD
+        return torch.where(present_BPD, self._normalised(raw_BPD), 0.0), present_BPD
 
     def _velocity(self, now_BPD: Tensor, present_BPD: Tensor, time_B: Tensor, inputs: Inputs, classes_B: Tensor) -> Tensor:
         backbone = self._backbone[0]

@@ -19,7 +19,7 @@ from cloudchamber.tasks.generate import KINEMATIC, Generate
 from cloudchamber.train.network import Network, load
 from cloudchamber.train.scoring import MAX_TOKENS, checked_device
 
-_FLOW_MATCHING = "arXiv:2210.02747"
+_FLOW_MATCHING, _REFLOW = "arXiv:2210.02747", "arXiv:2209.03003"
 
 
 def generate(
@@ -73,7 +73,7 @@ def _cloud(network: Network, task: Generate, asked_NG: NDArray[np.float32], made
         labels=(task.label,) if task.label else (),
         simulated=True,
         licence=network.config.licence,
-        citation=tuple(dict.fromkeys((*network.config.citation, _FLOW_MATCHING))),
+        citation=tuple(dict.fromkeys((*network.config.citation, _FLOW_MATCHING, *([_REFLOW] if task.options.teacher else [])))),
         notes=f"drawn from a model trained on {data}; central jets of massless particles",
     )
     flat = {n: np.asarray(v, dtype=np.float32) for n, v in particles.items()}
