@@ -61,7 +61,8 @@ def main() -> None:
         settings={
             "dataset": jets.schema.dataset,
             "steps": 4 if args.tiny else _STEPS,
-            "batch": _BATCH,
+            "steps_of_the_student": 4 if args.tiny else _TAUGHT,
+            "batch": 16 if args.tiny else _BATCH,
             "learning_rate": _RATE,
             "environment": timing.ENVIRONMENT,
         },

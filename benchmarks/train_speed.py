@@ -4,7 +4,7 @@
 
 A full step is: cut and pad the batch, forward, backward, clip, optimiser. Every contestant trains on the same 256
 jets in a repetition, one after the other; the figure is the ratio in a repetition, its median and 16-84 % range. Inference
-gives the class probabilities of these jets, with PET-2 small alone as the peer.
+gives the class probabilities of these jets.
 """
 
 from __future__ import annotations

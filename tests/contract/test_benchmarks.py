@@ -189,6 +189,20 @@ def test_jets_for_jetnet_lie_about_their_axis_with_shares_of_its_momentum(module
     assert not made[1, 1].any()
 
 
+def test_the_test_that_knows_the_families_is_the_likelihood_ratio_of_their_mixture(module):
+    from cloudchamber.search.battery import alternatives
+
+    rng, n = np.random.default_rng(3), 500
+    x = rng.normal(size=(n, 2))
+    log_ratio = np.array([one.log_ratio_N for one in alternatives(x, 10, 0.01, 1)]).T.astype(np.float32)
+    known = module("families").Families(log_ratio)
+    data = rng.poisson(100 / n, (4000, n)).astype(np.float32)
+    ratio = np.exp(known.statistics(data, data)[:, 0])
+    # As many events are expected with a signal as without, so that the product over events is the whole Poisson ratio.
+    assert ratio == pytest.approx(np.exp(data.astype(float) @ log_ratio.astype(float)).mean(axis=1), rel=1e-4)
+    assert ratio.mean() == pytest.approx(1, abs=4 * ratio.std(ddof=1) / np.sqrt(len(ratio)))
+
+
 def test_drawn_toys_have_the_strength_that_was_asked_for(module):
     x = np.random.default_rng(0).normal(size=500)
     x = (x - x.mean()) / x.std()
