@@ -11,6 +11,7 @@ from cloudchamber.data import store
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRecipe, BadRun
 from cloudchamber.nn.lora import add_lora, merge_lora
+from cloudchamber.nn.sizes import SIZES
 from cloudchamber.recipe import Optimisation, TaskSpec
 from cloudchamber.run import Run
 from cloudchamber.stats import ScoreTable
@@ -66,6 +67,17 @@ def test_lora_trains_only_its_own_matrices_and_the_head(data):
     of_block = 3 * ((WIDTH + 3 * WIDTH) + (WIDTH + HIDDEN) + (HIDDEN + WIDTH))
     head = 2 * 2 * WIDTH + 2 * WIDTH * 2 + 2  # scale and shift of the pooled vector, weights and biases of two classes
     assert fitted.trained == LAYERS * of_block + head
+
+
+def test_lora_changes_the_looks_of_the_register_as_it_does_the_blocks(data):
+    network = new_network("s", data, [CLASSIFY], 0, torch.Generator().manual_seed(0))
+    add_lora(network.backbone, 2, torch.Generator().manual_seed(0))
+    trained = {n.split(".parametrizations")[0] for n, p in network.backbone.named_parameters() if p.requires_grad}
+    numbers = SIZES["s"]
+    assert trained == {
+        *(f"blocks.{i}.{matrix}" for i in range(numbers.layers) for matrix in ("qkv", "inner", "outer")),
+        *(f"looks.layers.{i}.{matrix}" for i in range(numbers.look_layers) for matrix in ("query", "inner", "outer")),
+    }
 
 
 def test_the_merged_model_of_a_lora_run_is_an_ordinary_weights_folder_that_gives_the_trained_scores(tmp_path, data):

@@ -79,6 +79,7 @@ class Backbone(nn.Module):
         self.pair = PairBias(size.heads)
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.norm = nn.LayerNorm(size.width)
+        self.looks = Looks(size) if size.look_layers else None
 
     @property
     def out_width(self) -> int:
@@ -96,8 +97,11 @@ class Backbone(nn.Module):
         log_pt_BT = F.pad(log_pt_BP * inputs.mask_BP, (1, 0))
         for block in self.blocks:
             x_BTE = block(x_BTE, pair_HBTT, log_pt_BT)
-        x_BTE = self.norm(x_BTE)
-        return Encoded(x_BTE[:, 1:], _pool(x_BTE, inputs.mask_BP))
+        seen_BTE = self.norm(x_BTE)
+        register_BE = seen_BTE[:, 0]
+        if self.looks is not None:
+            register_BE = self.looks(x_BTE[:, 0], seen_BTE, log_pt_BT, inputs.mask_BP)
+        return Encoded(seen_BTE[:, 1:], torch.cat([register_BE, _mean(seen_BTE[:, 1:], inputs.mask_BP)], dim=-1))
 
     def recompute(self, wanted: bool) -> None:
         """Whether the blocks keep nothing but their inputs for the backward pass, and are computed again in it."""
@@ -190,6 +194,52 @@ class Block(nn.Module):
         return mixed.permute(1, 2, 0, 3).reshape(batch, tokens, width)
 
 
+class Looks(nn.Module):
+    """Layers in which the register alone looks at all tokens: their weights are used once an event, not once a particle."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.layers = nn.ModuleList(Look(size) for _ in range(size.look_layers))
+        self.norm = nn.LayerNorm(size.width)
+
+    def forward(self, register_BE: Tensor, seen_BTE: Tensor, log_pt_BT: Tensor, mask_BP: Tensor) -> Tensor:
+        """(B, E) the register after them. seen_BTE: normalised tokens, the register's first."""
+        unseen_BT = F.pad(~mask_BP, (1, 0), value=False)
+        for layer in self.layers:
+            register_BE = layer(register_BE, seen_BTE, log_pt_BT, unseen_BT)
+        normed_BE: Tensor = self.norm(register_BE)
+        return normed_BE
+
+
+class Look(nn.Module):
+    """Attention of the register to all tokens, and feed-forward, both residual (class attention, arXiv:2103.17239).
+
+    A head has a query as wide as a token and takes tokens whole: what would be keys and values is in the register's own
+    matrices, so that no particle is multiplied by one.
+    """
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.heads = size.look_heads
+        self.norm_attention = nn.LayerNorm(size.width)
+        self.query = nn.Linear(size.width, size.look_heads * size.width)
+        self.out = nn.Linear(size.look_heads * size.width, size.width)
+        self.pt_slope = nn.Parameter(torch.linspace(0, 1, size.look_heads))
+        self.norm_forward = nn.LayerNorm(size.width)
+        self.inner = nn.Linear(size.width, size.hidden)
+        self.outer = nn.Linear(size.hidden, size.width)
+
+    def forward(self, register_BE: Tensor, seen_BTE: Tensor, log_pt_BT: Tensor, unseen_BT: Tensor) -> Tensor:
+        """One look. unseen_BT: padding."""
+        width = seen_BTE.shape[-1]
+        query_BHE = self.query(self.norm_attention(register_BE)).view(-1, self.heads, width) * width**-0.5
+        logits_BHT = torch.bmm(query_BHE, seen_BTE.transpose(1, 2)) + self.pt_slope[:, None] * log_pt_BT[:, None]
+        share_BHT = logits_BHT.masked_fill(unseen_BT[:, None], _NEVER).softmax(dim=-1)
+        register_BE = register_BE + self.out(torch.bmm(share_BHT, seen_BTE).flatten(1))
+        forward_BE: Tensor = self.outer(F.gelu(self.inner(self.norm_forward(register_BE))))
+        return register_BE + forward_BE
+
+
 def pair_features(position_BP2: Tensor, log_pt_BP: Tensor) -> Tensor:
     """(4, B, P, P): ln dR, ln kT, ln z, ln m^2 of every pair, particles taken as massless.
 
@@ -209,7 +259,6 @@ def pair_features(position_BP2: Tensor, log_pt_BP: Tensor) -> Tensor:
     return torch.stack([ln_dr, smaller + ln_dr, ln_z, ln_m2])
 
 
-def _pool(x_BTE: Tensor, mask_BP: Tensor) -> Tensor:
-    weight_BP1 = mask_BP[..., None].to(x_BTE.dtype)
-    mean_BE = (x_BTE[:, 1:] * weight_BP1).sum(dim=1) / weight_BP1.sum(dim=1).clamp(min=1)
-    return torch.cat([x_BTE[:, 0], mean_BE], dim=-1)
+def _mean(x_BPE: Tensor, mask_BP: Tensor) -> Tensor:
+    weight_BP1 = mask_BP[..., None].to(x_BPE.dtype)
+    return (x_BPE * weight_BP1).sum(dim=1) / weight_BP1.sum(dim=1).clamp(min=1)

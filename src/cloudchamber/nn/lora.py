@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from cloudchamber.errors import BadRecipe
-from cloudchamber.nn.backbone import Backbone, Block
+from cloudchamber.nn.backbone import Backbone, Block, Look
 
 DEFAULT_RANK = 8
 
@@ -29,7 +29,7 @@ class LowRank(nn.Module):
 
 
 def add_lora(backbone: Backbone, rank: int, generator: torch.Generator) -> None:
-    """Freeze a backbone but for a change of the given rank to the qkv and feed-forward matrices of its blocks.
+    """Freeze a backbone but for a change of the given rank to the qkv and feed-forward matrices of its layers.
 
     Raises BadRecipe if the rank is not below that of the matrices.
     """
@@ -37,10 +37,11 @@ def add_lora(backbone: Backbone, rank: int, generator: torch.Generator) -> None:
     if rank >= width:
         raise BadRecipe(f"rank {rank} is not low for matrices of width {width}; use adapt 'full' or a smaller rank")
     backbone.requires_grad_(False)
-    for block in backbone.blocks:
-        assert isinstance(block, Block)
-        for layer in (block.qkv, block.inner, block.outer):
-            parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, generator))
+    for layer in list(backbone.modules()):
+        if isinstance(layer, Block | Look):
+            first = layer.qkv if isinstance(layer, Block) else layer.query
+            for matrix in (first, layer.inner, layer.outer):
+                parametrize.register_parametrization(matrix, "weight", LowRank(matrix.weight, rank, generator))
 
 
 def merge_lora(module: nn.Module) -> None:

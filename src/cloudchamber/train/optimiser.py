@@ -45,7 +45,7 @@ def _factor(name: str, network: Network, optimisation: Optimisation) -> float:
         return 1.0
     layers = network.backbone.size.layers
     _, part, number, *_ = f"{name}..".split(".")
-    depth = layers if part == "norm" else int(number) if part == "blocks" else -1
+    depth = layers if part in ("norm", "looks") else int(number) if part == "blocks" else -1
     return (optimisation.backbone_factor or 1.0) * optimisation.layer_decay ** (layers - depth)
 
 
