@@ -67,7 +67,8 @@ class Optimisation(Document):
     ema: decay of the averaged weights that are validated and kept. patience: validations without a better loss.
     max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated. recompute: keep only the
     inputs of each block and compute it again in the backward pass; less memory, more time, the same numbers.
-    Where one of both is given, a training on a CPU puts memory before speed.
+    Where one of both is given, a training on a CPU puts memory before speed. precision: of the matrix products of training;
+    bfloat16 is for GPUs, most CPUs are slower with it. Weights, sums and validation stay in float32.
     """
 
     steps: int | None = Field(None, ge=1)
@@ -85,6 +86,7 @@ class Optimisation(Document):
     checkpoints: int = Field(10, ge=0)
     max_tokens: int | None = Field(None, ge=1)
     recompute: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Mixing(Document):

@@ -208,6 +208,27 @@ def test_a_configuration_that_does_not_fit_its_tensors_is_refused(tmp_path, data
         load(tmp_path)
 
 
+@pytest.mark.parametrize("version", [[], None, "1", 0])
+def test_a_version_that_is_no_number_of_one_is_refused(tmp_path, data, version):
+    save(network_for(data), tmp_path, data={})
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"version": version}))
+    with pytest.raises(BadWeights, match="weights version"):
+        load(tmp_path)
+
+
+def test_weights_of_version_1_load_unless_their_size_has_other_layers_now(tmp_path, data):
+    network = network_for(data)
+    for size in ("xs", "s"):
+        save(network, tmp_path / size, data={})
+        config = json.loads((tmp_path / size / "config.json").read_text())
+        (tmp_path / size / "config.json").write_text(json.dumps(config | {"version": 1, "size": size}))
+    old, new = load(tmp_path / "xs").state_dict(), network.state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in new)
+    with pytest.raises(BadWeights, match="'s' of version 1 had other layers"):
+        load(tmp_path / "s")
+
+
 def test_pair_features_are_those_of_massless_four_vectors():
     rng = np.random.default_rng(0)
     pt, eta, phi = rng.lognormal(1, 1, 8), rng.normal(0, 1, 8), rng.uniform(-3, 3, 8)

@@ -11,6 +11,7 @@ from cloudchamber.data.loader import Loader, make_batch
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadInput, BadRecipe
 from cloudchamber.events import Cloud
+from cloudchamber.nn.backbone import Inputs
 from cloudchamber.recipe import Optimisation, TaskSpec
 from cloudchamber.train import fit
 from cloudchamber.train.checkpoint import State
@@ -55,10 +56,35 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch():
     assert_close(gradients_of(data, max_tokens=1 << 20), gradients_of(data, max_tokens=30), 1e-4)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@CUDA
 def test_a_cuda_device_gives_the_gradient_of_the_cpu():
     data = TrainingSet.from_cloud(toy_cloud(40))
     assert_close(gradients_of(data), gradients_of(data, device="cuda"), 1e-3)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+def test_bfloat16_trains_nearly_as_float32_and_changes_nothing_but_training(device):
+    data = TrainingSet.from_cloud(toy_cloud(40))
+    trained = {}
+    for precision in ("float32", "bfloat16"):
+        network, losses = network_of(data), []
+        network.bind(data)
+        training = training_of(data, steps=3, device=device, precision=precision)
+        train(network, training, on_record=lambda step, steps, record, to=losses: to.append(record["loss"]))
+        trained[precision] = (losses[:-1], torch.cat([p.detach().flatten() for p in network.parameters()]).cpu())
+        inputs = Inputs.of(make_batch(data, np.arange(40)), device)
+        scored = network.eval()(inputs).pooled_BE
+        network.backbone.halved = not network.backbone.halved
+        assert torch.equal(network(inputs).pooled_BE, scored)
+    (exact, one), (half, other) = trained.values()
+    np.testing.assert_allclose(half, exact, rtol=0.01)  # eight bits: 0.2 % in each of some products
+    assert half != exact
+    start = torch.cat([p.detach().flatten() for p in network_of(data).parameters()])
+    assert torch.nn.functional.cosine_similarity(one - start, other - start, dim=0) > 0.95
+    assert other.dtype == torch.float32
 
 
 def test_an_event_of_weight_two_counts_as_two_events():

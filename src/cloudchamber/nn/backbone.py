@@ -64,7 +64,10 @@ class Backbone(nn.Module):
 
     Invariant under the order of the particles and under padding. The attention of every layer and head is biased by
     one shared function of the pair (ln dR, ln kT, ln z, ln m^2) and by c ln pT of the particle looked at.
+    halved: whether products of matrices are made in bfloat16 while it trains; what comes out is in float32 always.
     """
+
+    halved = False
 
     def __init__(self, size: Size, particle: NamedFeatures, column: NamedFeatures):
         super().__init__()
@@ -88,6 +91,19 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Inputs) -> Encoded:
         """Encode a batch whose columns were bound with `particle.bind` and `column.bind`."""
+        if not (self.halved and self.training):
+            return self._encode(inputs)
+        with torch.autocast(inputs.mask_BP.device.type, torch.bfloat16):
+            encoded = self._encode(inputs)
+        return Encoded(encoded.tokens_BPE.float(), encoded.pooled_BE.float())
+
+    def recompute(self, wanted: bool) -> None:
+        """Whether the blocks keep nothing but their inputs for the backward pass, and are computed again in it."""
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.recompute = wanted
+
+    def _encode(self, inputs: Inputs) -> Encoded:
         x_BPE, log_pt_BP = self._tokens(inputs)
         register_BE = self.column_out(F.gelu(self.column(inputs.columns_BG) + self.column_bias))
         x_BTE = torch.cat([register_BE[:, None], x_BPE], dim=1)
@@ -102,12 +118,6 @@ class Backbone(nn.Module):
         if self.looks is not None:
             register_BE = self.looks(x_BTE[:, 0], seen_BTE, log_pt_BT, inputs.mask_BP)
         return Encoded(seen_BTE[:, 1:], torch.cat([register_BE, _mean(seen_BTE[:, 1:], inputs.mask_BP)], dim=-1))
-
-    def recompute(self, wanted: bool) -> None:
-        """Whether the blocks keep nothing but their inputs for the backward pass, and are computed again in it."""
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            block.recompute = wanted
 
     @property
     def _log_pt_shift(self) -> float:

@@ -92,6 +92,7 @@ def study(options: Options, tell: Tell, contestants: Mapping[str, Contestant] | 
             curves: dict[Arm, dict[int, float]] = {}
             for arm in ARMS:
                 fitted, curves[arm] = train(sample, draw, options, arm)
+                found.setdefault(f"seconds_{arm}_{number}", []).append(Estimate(fitted.progress.seconds, 0.0))
                 scored[arm], scored[f"{arm}_own"] = scores(fitted, sample, exam, draw, options)
             scored |= {name: made for name, contestant in others.items() if (made := contestant(sample, draw))}
             losses.append(curves)

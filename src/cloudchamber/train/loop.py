@@ -132,6 +132,7 @@ def _start(network: Network, training: Training) -> State:
         raise BadInput(f"{len(training.val_rows)} validation events are too few for {training.ranks.count} processes")
     network = training.ranks.own(network).to(training.device).train()
     network.backbone.recompute(training.optimisation.recompute)
+    network.backbone.halved = training.optimisation.precision == "bfloat16"
     whole = training.ranks.spread(network)
     optimiser = make_optimiser(network, training.optimisation, training.learning_rate)
     return State(network, optimiser, Average(network, training.optimisation.ema), whole, training.ranks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from cloudchamber.nn.sizes import SIZES
 from cloudchamber.recipe import SizeName, TaskSpec
 from cloudchamber.run import file_hash
 
-WEIGHTS_VERSION = 1
+WEIGHTS_VERSION = 2
 SHIPPED = Path(str(files("cloudchamber"))) / "weights"  # one folder per shipped name
 
 
@@ -74,15 +75,20 @@ def weights_folder(name: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> WeightsConfig:
-    """`config.json` of a weights folder; BadWeights if it cannot be read or is of another version."""
+    """`config.json` of a weights folder; that of an older version is brought to this one. BadWeights if it cannot be."""
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise BadWeights(f"{path}: cannot be read ({error})") from error
-    found = content.get("version") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise BadWeights(f"{path}: expected the entries of a configuration, got {type(content).__name__}")
+    found = content.get("version")
+    while isinstance(found, int) and found in _UPGRADES:
+        content = _UPGRADES[found](content, path)
+        found = content["version"]
     if found != WEIGHTS_VERSION:
-        raise BadWeights(f"{path}: weights version {found}, this program reads {WEIGHTS_VERSION}")
+        raise BadWeights(f"{path}: weights version {found}, this program reads versions up to {WEIGHTS_VERSION}")
     try:
         return WeightsConfig.model_validate(content)
     except ValidationError as error:
@@ -99,3 +105,13 @@ def read_weights(folder: Path) -> tuple[WeightsConfig, dict[str, Tensor]]:
         return config, load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadWeights(f"{path}: cannot be read ({error})") from error
+
+
+def _from_version_1(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Size s had six layers of all tokens; the other sizes are what they were."""
+    if content.get("size") == "s":
+        raise BadWeights(f"{path}: weights of size 's' of version 1 had other layers than those of today; train them again")
+    return content | {"version": 2}
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any], Path], dict[str, Any]]] = {1: _from_version_1}
