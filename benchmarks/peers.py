@@ -9,7 +9,7 @@ features, optimiser and batch; nothing of their code is copied here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,10 @@ class Schedule:
     def at(self, step: int) -> float:
         """Learning rate of step 0, 1, ..."""
         return self.peak * rate(step, self.steps, self.optimisation)
+
+    def by(self, optimiser: Literal["adamw", "muon"]) -> Schedule:
+        """The same with another optimiser; only ours looks at it."""
+        return replace(self, optimisation=self.optimisation.model_copy(update={"optimiser": optimiser}))
 
 
 # The rate that `omnilearned train` starts with; AdamW at 1e-3 for Particle Transformer, as in its paper.

@@ -68,9 +68,11 @@ class Optimisation(Document):
     max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated. recompute: keep only the
     inputs of each block and compute it again in the backward pass; less memory, more time, the same numbers.
     Where one of both is given, a training on a CPU puts memory before speed. precision: of the matrix products of training;
-    bfloat16 is for GPUs, most CPUs are slower with it. Weights, sums and validation stay in float32.
+    bfloat16 is for GPUs, most CPUs are slower with it. Weights, sums and validation stay in float32. optimiser: "adamw", or
+    "muon" for the backbone's hidden matrices and AdamW for the rest, at the same rates: fewer steps, each a little longer.
     """
 
+    optimiser: Literal["adamw", "muon"] = "adamw"
     steps: int | None = Field(None, ge=1)
     batch: int = Field(128, ge=1)
     learning_rate: float | None = Field(None, gt=0)

@@ -1,5 +1,7 @@
 """The training loop against formulas: accumulated gradients, averages, best weights, patience, hidden features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +18,10 @@ from cloudchamber.recipe import Optimisation, TaskSpec
 from cloudchamber.train import fit
 from cloudchamber.train.checkpoint import State
 from cloudchamber.train.loop import Training, drop_features, train, train_step, validation_losses
+from cloudchamber.train.muon import orthogonal
 from cloudchamber.train.network import new_network
 from cloudchamber.train.optimiser import Average, make_optimiser
+from cloudchamber.train.parallel import ALONE
 from cloudchamber.train.rows import loader_of, split_rows, weight_scale
 
 CLASSIFY, REGRESS = TaskSpec(task="classify", target="label"), TaskSpec(task="regress", target="width", weight=0.5)
@@ -93,6 +97,43 @@ def test_an_event_of_weight_two_counts_as_two_events():
     data = TrainingSet.from_cloud(cloud)
     data.parts[0].events_N["weight"][:10] = 2
     assert_close(gradients_of(TrainingSet.from_cloud(twice), like=data), gradients_of(data), 1e-4)
+
+
+@pytest.mark.parametrize("shape", [(96, 288), (192, 96), (64, 64)])
+def test_an_orthogonal_step_has_the_singular_vectors_of_its_matrix_and_singular_values_of_about_one(shape):
+    sizes = torch.tensor([1e-6, 1.0, 1e3])[:, None, None]
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)) * sizes
+    for matrix, turned in zip(matrices, orthogonal(matrices), strict=True):
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        inner = left.T @ turned @ right.T
+        found = inner.diagonal()[values > 0.02 * values.max()]
+        assert 0.6 < found.min() <= found.max() < 1.3
+        assert (inner - inner.diagonal().diag()).abs().max() < 1e-3
+
+
+def test_muon_moves_hidden_matrices_by_orthogonal_steps_of_adamws_size_and_the_rest_as_adamw():
+    data = TrainingSet.from_cloud(toy_cloud(40))
+    before, moved = network_of(data).state_dict(), {}
+    for name in ("muon", "adamw"):
+        network, random = network_of(data), torch.Generator().manual_seed(1)
+        optimiser = make_optimiser(network, Optimisation(optimiser=name, weight_decay=0.0), 1e-3)
+        for parameter in network.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=random)
+        optimiser.step()
+        moved[name] = {n: v - before[n] for n, v in network.state_dict().items()}
+    different = {n for n, v in moved["muon"].items() if not torch.equal(v, moved["adamw"][n])}
+    assert different == {n for n, v in before.items() if n.startswith("backbone.blocks.") and v.ndim == 2}
+    for name in different:
+        assert moved["muon"][name].square().mean() ** 0.5 == pytest.approx(0.2e-3, rel=0.3)
+        low, high = torch.linalg.svdvals(moved["muon"][name]).quantile(torch.tensor([0.05, 0.95]))
+        assert high < 2 * low  # of the gradient, random numbers, 3 to 30
+
+
+def test_muon_is_refused_where_matrices_are_cut_into_shards():
+    data = TrainingSet.from_cloud(toy_cloud(40))
+    training = replace(training_of(data, optimiser="muon"), ranks=replace(ALONE, mode="fsdp"))
+    with pytest.raises(BadRecipe, match="--parallel ddp"):
+        train(network_of(data), training)
 
 
 def test_the_average_follows_its_formula():

@@ -20,7 +20,7 @@ name: toy
 size: xs
 data: [{store}]
 tasks: {tasks}
-optimisation: {{steps: 40, batch: 16, learning_rate: 0.001, validations: 5, checkpoints: {checkpoints}}}
+optimisation: {{optimiser: {optimiser}, steps: 40, batch: 16, learning_rate: 0.001, validations: 5, checkpoints: {checkpoints}}}
 feature_drop: 0.3
 seed: 4
 """
@@ -32,6 +32,7 @@ TASKS = {
     "the rest": "[{task: segment, target: origin}, {task: generate, target: label}, {task: contrast, target: pair}, "
     "{task: regress, target: width, options: {loss: quantile}}]",
     "classify by LoRA": "[{task: classify, target: label}]\nweights: xs\nadapt: lora",
+    "classify by Muon": "[{task: classify, target: label}]",
 }
 
 
@@ -40,7 +41,8 @@ def recipe(request, tmp_path, monkeypatch):
     monkeypatch.setenv("CLOUDCHAMBER_CACHE", str(tmp_path / "cache"))
     store.write(tmp_path / "store", [labelled_cloud(200)])
     path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.format(store=tmp_path / "store", checkpoints=5, tasks=TASKS[request.param]))
+    optimiser = "muon" if request.param.endswith("Muon") else "adamw"
+    path.write_text(RECIPE.format(store=tmp_path / "store", checkpoints=5, tasks=TASKS[request.param], optimiser=optimiser))
     return path
 
 

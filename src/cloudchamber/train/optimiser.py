@@ -9,34 +9,35 @@ import torch
 from torch import Tensor, nn
 
 from cloudchamber.recipe import Optimisation
+from cloudchamber.train.muon import Muon
 from cloudchamber.train.network import Network
 from cloudchamber.train.parallel import complete
 
 # A new feature's embedding starts at zero, others at order 1: Adam moves every number by the rate, so it needs a higher one.
 _NEW_FEATURE = 10.0
+_HIDDEN = ("backbone.blocks.", "backbone.looks.")
 
 
 def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW with the backbone's rate scaled by `backbone_factor` and `layer_decay`; vectors and scalars do not decay."""
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    """AdamW or Muon, the backbone at its rate times `backbone_factor` and `layer_decay`; vectors and scalars do not decay."""
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.numel():
             starts = name.endswith(".added_weight") and not complete(parameter).all()
             factor = _NEW_FEATURE if starts else _factor(name, network, optimisation)
-            groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": members,
-                "weight_decay": optimisation.weight_decay if decays else 0.0,
-                "factor": factor,
-            }
-            for (factor, decays), members in groups.items()
-        ],
-        lr=learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+            hidden = name.startswith(_HIDDEN) and name.endswith(".weight") and parameter.ndim > 1
+            groups.setdefault((factor, parameter.ndim > 1, hidden), []).append(parameter)
+    content = [
+        {
+            "params": members,
+            "weight_decay": optimisation.weight_decay if decays else 0.0,
+            "factor": factor,
+            "orthogonal": hidden,
+        }
+        for (factor, decays, hidden), members in groups.items()
+    ]
+    kind = Muon if optimisation.optimiser == "muon" else torch.optim.AdamW
+    return kind(content, lr=learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def _factor(name: str, network: Network, optimisation: Optimisation) -> float:
