@@ -48,7 +48,7 @@ class Schedule:
         """Learning rate of step 0, 1, ..."""
         return self.peak * rate(step, self.steps, self.optimisation)
 
-    def by(self, optimiser: Literal["adamw", "muon"]) -> Schedule:
+    def with_optimiser(self, optimiser: Literal["adamw", "muon"]) -> Schedule:
         """The same with another optimiser; only ours looks at it."""
         return replace(self, optimisation=self.optimisation.model_copy(update={"optimiser": optimiser}))
 

@@ -30,8 +30,8 @@ from cloudchamber.stats.metrics import accuracy, cross_entropy, macro_auc
 from ours import Ours
 
 SEEDS = (0, 1, 2)
-PEERS = ("part", "pet2")
-NAMES = ("ours", "ours_muon", *PEERS)  # ours as it is by default, by AdamW, and with another optimiser
+OURS, PEERS = ("ours", "ours_muon"), ("part", "pet2")
+NAMES = (*OURS, *PEERS)
 GRIDS = {  # peak learning rates tried, of AdamW for ours, about the default, and for Particle Transformer, about its authors'
     "ours": (1e-3, 2e-3, 4e-3, 8e-3),
     "ours_muon": (1e-3, 2e-3, 4e-3, 8e-3),
@@ -85,7 +85,7 @@ def main() -> None:
     split = _split(len(jets))
     makes: dict[str, Make] = {
         "ours": lambda seed, schedule: Ours(jets, "xs", seed, schedule=schedule),
-        "ours_muon": lambda seed, schedule: Ours(jets, "xs", seed, schedule=schedule.by("muon")),
+        "ours_muon": lambda seed, schedule: Ours(jets, "xs", seed, schedule=schedule.with_optimiser("muon")),
         "part": lambda seed, schedule: peers.Part(jets, "shipped", seed, dropout=0.0, size=peers.PART_SMALL, schedule=schedule),
         "pet2": lambda seed, schedule: peers.Pet2(jets, "sorted", seed, width=peers.PET2_SMALL, schedule=schedule),
     }
@@ -180,7 +180,7 @@ def summarise(results: Sequence[Mapping[str, Trained]], truth: NDArray[np.int64]
         figures[f"seconds_to_quality_{name}"] = record.mean(times[name], "s")
     for peer in PEERS:
         figures |= {f"{name}_{peer}": figure for name, figure in compared(results, truth, peer).items()}
-        for name in NAMES[:2]:
+        for name in OURS:
             shares = [ours / theirs for ours, theirs in zip(times[name], times[peer], strict=True)]
             figures[f"time_to_quality_{name}_over_{peer}"] = record.median(shares)
     return figures

@@ -67,9 +67,10 @@ class Optimisation(Document):
     ema: decay of the averaged weights that are validated and kept. patience: validations without a better loss.
     max_tokens: padded tokens per micro-batch; gradients of a step's micro-batches are accumulated. recompute: keep only the
     inputs of each block and compute it again in the backward pass; less memory, more time, the same numbers.
-    Where one of both is given, a training on a CPU puts memory before speed. precision: of the matrix products of training;
-    bfloat16 is for GPUs, most CPUs are slower with it. Weights, sums and validation stay in float32. optimiser: "adamw", or
-    "muon" for the backbone's hidden matrices and AdamW for the rest, at the same rates: fewer steps, each a little longer.
+    Where one of both is given, a training on a CPU puts memory before speed. precision: of the matrix products of the backbone
+    while it trains; bfloat16 is for GPUs. Weights, residual sums, heads, losses and validation stay in float32. optimiser:
+    "muon" is for the backbone's hidden matrices, at the rates of AdamW, by which all else goes; not for LoRA, whose matrices
+    are no layers, nor a probe, nor with --parallel fsdp, which cuts matrices into shards.
     """
 
     optimiser: Literal["adamw", "muon"] = "adamw"
@@ -139,6 +140,10 @@ class Recipe(Document):
             raise ValueError(f"adapt {self.adapt!r} with rank {self.rank}: a rank is for 'lora' alone")
         if self.adapt == "probe" and self.optimisation.layer_decay != 1:
             raise ValueError("adapt 'probe' with a layer_decay: a probe trains no layer")
+        if self.adapt in ("lora", "probe") and self.optimisation.optimiser == "muon":
+            raise ValueError(
+                f"adapt {self.adapt!r} with optimiser 'muon': it is for the matrices of layers, none of which is trained"
+            )
         if self.adapt == "scratch" and (kept := [t.task for t in self.tasks if t.kept]):
             raise ValueError(f"adapt 'scratch' with the head of {kept[0]!r} kept: there are no weights to keep it from")
         return self

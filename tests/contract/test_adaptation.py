@@ -123,17 +123,21 @@ def test_a_new_feature_has_its_higher_rate_until_it_has_been_trained():
         torch.nn.init.ones_(added)
 
 
-def test_the_rate_falls_by_the_layer_decay_from_block_to_block(data):
-    network = new_network("xs", data, (CLASSIFY,), 128, torch.Generator())
+@pytest.mark.parametrize("size", ["xs", "s"])
+def test_the_rate_falls_by_the_layer_decay_from_layer_to_layer(data, size):
+    network = new_network(size, data, (CLASSIFY,), 128, torch.Generator())
     optimiser = make_optimiser(network, Optimisation(backbone_factor=0.5, layer_decay=0.8), 1e-3)
     names = {id(p): n for n, p in network.named_parameters()}
     factor = {names[id(p)]: g["factor"] for g in optimiser.param_groups for p in g["params"]}
     assert factor["heads.classify_label.out.weight"] == 1
-    assert factor["backbone.norm.weight"] == 0.5
-    for block in range(LAYERS):
-        assert factor[f"backbone.blocks.{block}.qkv.weight"] == pytest.approx(0.5 * 0.8 ** (LAYERS - block))
+    looks = [f"looks.layers.{i}.query" for i in range(SIZES[size].look_layers)]
+    layers = [*(f"blocks.{i}.qkv" for i in range(SIZES[size].layers)), *looks]
+    for below, layer in enumerate(reversed(layers), 1):
+        assert factor[f"backbone.{layer}.weight"] == pytest.approx(0.5 * 0.8**below)
+    assert factor["backbone.norm.weight"] == pytest.approx(0.5 * 0.8 ** len(looks))
+    assert factor.get("backbone.looks.norm.weight", 0.5) == 0.5
     for name in ("particle.weight", "pair.outer", "token_out.bias"):
-        assert factor[f"backbone.{name}"] == pytest.approx(0.5 * 0.8 ** (LAYERS + 1))
+        assert factor[f"backbone.{name}"] == pytest.approx(0.5 * 0.8 ** (len(layers) + 1))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +146,8 @@ def test_the_rate_falls_by_the_layer_decay_from_block_to_block(data):
         ({"rank": 96}, "rank 96"),
         ({"adapt": "full"}, "rank is for 'lora'"),
         ({"adapt": "probe", "rank": None, "optimisation": {"layer_decay": 0.5}}, "layer_decay"),
+        ({"adapt": "probe", "rank": None, "optimisation": {"optimiser": "muon"}}, "muon"),
+        ({"optimisation": {"optimiser": "muon"}}, "muon"),
         ({"adapt": "scratch", "rank": None, "weights": None, "tasks": [{**CLASSIFY.model_dump(), "kept": True}]}, "kept"),
         ({"weights": None}, "weights"),
         ({"seeds": 2}, "ensemble"),

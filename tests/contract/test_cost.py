@@ -30,7 +30,7 @@ def test_operations_of_the_blocks_are_those_of_their_matrices():
     head = size.width // size.heads + 1  # a column for c ln pT
     one = tokens * (4 * size.width**2 + 2 * size.width * size.hidden) + size.heads * tokens**2 * (2 * head - 1)
     blocks = 6 * size.layers * one  # two operations, forward once and backward twice
-    assert blocks < deep < 1.25 * blocks  # the rest embeds particles and pairs
+    assert blocks < deep < 1.25 * blocks  # the rest embeds particles and pairs, and the looks
 
 
 def test_memory_rises_with_events_particles_and_what_is_kept():

@@ -15,23 +15,29 @@ from cloudchamber import recipe as recipes
 from cloudchamber.data.training_set import TrainingSet
 from cloudchamber.errors import BadRun, BadWeights
 from cloudchamber.publish.bundle import VECTORS, write_bundle
+from cloudchamber.recipe import TaskSpec
 from cloudchamber.train import fit
 from cloudchamber.train.frozen import INPUTS, Frozen, check_vectors, export_onnx
+from cloudchamber.train.network import new_network, save
 from cloudchamber.train.rows import split_rows
 from cloudchamber.train.scoring import predicting_task
 
 
-def test_onnx_gives_what_torch_gives_for_any_number_of_events_and_particles(tmp_path):
+@pytest.mark.parametrize("size", ["xs", "s"])
+def test_onnx_gives_what_torch_gives_for_any_number_of_events_and_particles(tmp_path, size):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    network = cc.load("xs")
+    data = TrainingSet.from_cloud(toy_cloud(9, features=JET_FEATURES))
+    if size == "s":  # none ships
+        task = TaskSpec(task="classify", target="label")
+        save(new_network("s", data, (task,), 128, torch.Generator().manual_seed(0)), tmp_path / "s", data={})
+    network = cc.load("xs" if size == "xs" else tmp_path / "s")
     model = Frozen(network, predicting_task(network, "label"))
-    export_onnx(model, tmp_path / "xs.onnx")
-    session = runtime.InferenceSession(tmp_path / "xs.onnx", providers=["CPUExecutionProvider"])
+    export_onnx(model, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["cloudchamber"])
     assert about["classes"] == list(network.config.labels[0].classes)
     assert about["particles"][:3] == ["pair_eta", "pair_phi", "log_pt"]
-    data = TrainingSet.from_cloud(toy_cloud(9, features=JET_FEATURES))
     chosen = data[np.arange(9)]
     order = [data.particle_names.index(n) for n in about["particles"]]
     columns = chosen.columns[:, [data.column_names.index(n) for n in about["columns"]]]

@@ -13,7 +13,8 @@ from cloudchamber.data.training_set import Part, TrainingSet
 from cloudchamber.errors import BadWeights
 from cloudchamber.events import Cloud, Feature
 from cloudchamber.events.kinematics import event_features, particle_features
-from cloudchamber.nn.backbone import Inputs, pair_features
+from cloudchamber.nn.backbone import Inputs, Look, pair_features
+from cloudchamber.nn.sizes import Size
 from cloudchamber.recipe import TaskSpec
 from cloudchamber.train.network import adapt_network, load, new_network, save
 
@@ -61,11 +62,33 @@ def test_the_order_of_particles_does_not_change_the_output(data, size):
     assert torch.allclose(output(network, inputs), output(network, shuffled), atol=1e-5)
 
 
-def test_an_event_without_particles_gives_finite_output():
+@pytest.mark.parametrize("size", ["xs", "s"])
+def test_an_event_without_particles_gives_finite_output(size):
     cloud = toy_cloud(3)
     empty = Cloud(cloud.particles[:, :0], cloud.events, cloud.schema)
     data = TrainingSet.from_cloud(empty)
-    assert torch.isfinite(output(network_for(data), Inputs.of(make_batch(data, np.arange(3))))).all()
+    assert torch.isfinite(output(network_for(data, size=size), Inputs.of(make_batch(data, np.arange(3))))).all()
+
+
+def test_a_look_is_attention_whose_keys_and_values_are_multiplied_into_the_matrices_of_the_register():
+    size = Size(width=8, layers=1, heads=1, hidden=8, learning_rate=1.0, look_layers=1, look_heads=2)
+    random, look = torch.Generator().manual_seed(0), Look(size)
+    query, key, value, out = (torch.randn(2, 8, 8, generator=random) for _ in range(4))  # a matrix for each head
+    with torch.no_grad():
+        look.query.weight.copy_((key.mT @ query).flatten(0, 1))
+        look.query.bias.zero_()
+        look.out.weight.copy_(torch.cat([o @ v for o, v in zip(out, value, strict=True)], dim=1))
+        look.outer.weight.zero_()
+        look.outer.bias.zero_()
+    register, tokens, log_pt = (torch.randn(*shape, generator=random) for shape in ((3, 8), (3, 5, 8), (3, 5)))
+    got = look(register, tokens, log_pt, torch.zeros(3, 5, dtype=torch.bool))
+    expected = register + look.out.bias
+    for h in range(2):
+        asked = torch.nn.functional.layer_norm(register, (8,)) @ query[h].T
+        logits = (tokens @ key[h].T @ asked[:, :, None])[..., 0] / 8**0.5 + h * log_pt  # slopes from 0 to 1
+        mixed = (logits.softmax(dim=1)[:, :, None] * (tokens @ value[h].T)).sum(dim=1)
+        expected = expected + mixed @ out[h].T
+    assert torch.allclose(got, expected, atol=1e-4)
 
 
 def with_feature(cloud, name, values):
@@ -208,12 +231,19 @@ def test_a_configuration_that_does_not_fit_its_tensors_is_refused(tmp_path, data
         load(tmp_path)
 
 
-@pytest.mark.parametrize("version", [[], None, "1", 0])
-def test_a_version_that_is_no_number_of_one_is_refused(tmp_path, data, version):
+@pytest.mark.parametrize("version", [[], None, "1", 0, True, 1.0, 2.0])
+def test_weights_of_an_unknown_version_are_refused(tmp_path, data, version):
     save(network_for(data), tmp_path, data={})
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"version": version}))
-    with pytest.raises(BadWeights, match="weights version"):
+    with pytest.raises(BadWeights, match=r"weights version .*, this program reads 1, 2"):
+        load(tmp_path)
+
+
+def test_a_configuration_that_is_nested_without_end_is_refused(tmp_path, data):
+    save(network_for(data), tmp_path, data={})
+    (tmp_path / "config.json").write_text("[" * 200_000)
+    with pytest.raises(BadWeights, match="cannot be read"):
         load(tmp_path)
 
 

@@ -62,12 +62,12 @@ class Encoded:
 class Backbone(nn.Module):
     """Particles -> encoded particles and one vector per event.
 
-    Invariant under the order of the particles and under padding. The attention of every layer and head is biased by
+    Invariant under the order of the particles and under padding. The attention of every block and head is biased by
     one shared function of the pair (ln dR, ln kT, ln z, ln m^2) and by c ln pT of the particle looked at.
-    halved: whether products of matrices are made in bfloat16 while it trains; what comes out is in float32 always.
+    mixed_precision: matrix products are made in bfloat16 while it trains, residual sums and what comes out in float32.
     """
 
-    halved = False
+    mixed_precision = False
 
     def __init__(self, size: Size, particle: NamedFeatures, column: NamedFeatures):
         super().__init__()
@@ -91,7 +91,7 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Inputs) -> Encoded:
         """Encode a batch whose columns were bound with `particle.bind` and `column.bind`."""
-        if not (self.halved and self.training):
+        if not (self.mixed_precision and self.training):
             return self._encode(inputs)
         with torch.autocast(inputs.mask_BP.device.type, torch.bfloat16):
             encoded = self._encode(inputs)
@@ -111,13 +111,14 @@ class Backbone(nn.Module):
             x_BTE = x_BTE + inputs.condition_BE[:, None]
         pair_HBTT = self.pair(inputs.particles_BPF[..., :2], log_pt_BP, inputs.mask_BP)
         log_pt_BT = F.pad(log_pt_BP * inputs.mask_BP, (1, 0))
+        x_BTE = x_BTE.float()
         for block in self.blocks:
             x_BTE = block(x_BTE, pair_HBTT, log_pt_BT)
-        seen_BTE = self.norm(x_BTE)
-        register_BE = seen_BTE[:, 0]
+        normed_BTE = self.norm(x_BTE)
+        register_BE = normed_BTE[:, 0]
         if self.looks is not None:
-            register_BE = self.looks(x_BTE[:, 0], seen_BTE, log_pt_BT, inputs.mask_BP)
-        return Encoded(seen_BTE[:, 1:], torch.cat([register_BE, _mean(seen_BTE[:, 1:], inputs.mask_BP)], dim=-1))
+            register_BE = self.looks(x_BTE[:, 0], normed_BTE, log_pt_BT, inputs.mask_BP)
+        return Encoded(normed_BTE[:, 1:], torch.cat([register_BE, _mean(normed_BTE[:, 1:], inputs.mask_BP)], dim=-1))
 
     @property
     def _log_pt_shift(self) -> float:
@@ -205,27 +206,31 @@ class Block(nn.Module):
 
 
 class Looks(nn.Module):
-    """Layers in which the register alone looks at all tokens: their weights are used once an event, not once a particle."""
+    """Layers in which the register alone looks at all tokens: their weights are used once an event, not once a particle.
+
+    An objective of the particles alone (mask, segment, generate) does not train them.
+    """
 
     def __init__(self, size: Size):
         super().__init__()
         self.layers = nn.ModuleList(Look(size) for _ in range(size.look_layers))
         self.norm = nn.LayerNorm(size.width)
 
-    def forward(self, register_BE: Tensor, seen_BTE: Tensor, log_pt_BT: Tensor, mask_BP: Tensor) -> Tensor:
-        """(B, E) the register after them. seen_BTE: normalised tokens, the register's first."""
-        unseen_BT = F.pad(~mask_BP, (1, 0), value=False)
+    def forward(self, register_BE: Tensor, normed_BTE: Tensor, log_pt_BT: Tensor, mask_BP: Tensor) -> Tensor:
+        """(B, E) the register after them. normed_BTE: tokens of the last block, normalised, the register's first."""
+        padding_BT = F.pad(~mask_BP, (1, 0), value=False)
         for layer in self.layers:
-            register_BE = layer(register_BE, seen_BTE, log_pt_BT, unseen_BT)
-        normed_BE: Tensor = self.norm(register_BE)
-        return normed_BE
+            register_BE = layer(register_BE, normed_BTE, log_pt_BT, padding_BT)
+        last_BE: Tensor = self.norm(register_BE)
+        return last_BE
 
 
 class Look(nn.Module):
-    """Attention of the register to all tokens, and feed-forward, both residual (class attention, arXiv:2103.17239).
+    """Attention of the register to all tokens, biased by c ln pT, and feed-forward, both residual.
 
-    A head has a query as wide as a token and takes tokens whole: what would be keys and values is in the register's own
-    matrices, so that no particle is multiplied by one.
+    After class attention (arXiv:2103.17239). There, a head multiplies every token by matrices for keys and values. Here its
+    query is as wide as a token and takes tokens whole, `query` and `out` stand for the products with these matrices, so that
+    no particle is multiplied by one; and the register among the tokens stays what it was after the last block.
     """
 
     def __init__(self, size: Size):
@@ -239,13 +244,13 @@ class Look(nn.Module):
         self.inner = nn.Linear(size.width, size.hidden)
         self.outer = nn.Linear(size.hidden, size.width)
 
-    def forward(self, register_BE: Tensor, seen_BTE: Tensor, log_pt_BT: Tensor, unseen_BT: Tensor) -> Tensor:
-        """One look. unseen_BT: padding."""
-        width = seen_BTE.shape[-1]
+    def forward(self, register_BE: Tensor, normed_BTE: Tensor, log_pt_BT: Tensor, padding_BT: Tensor) -> Tensor:
+        """One look."""
+        width = normed_BTE.shape[-1]
         query_BHE = self.query(self.norm_attention(register_BE)).view(-1, self.heads, width) * width**-0.5
-        logits_BHT = torch.bmm(query_BHE, seen_BTE.transpose(1, 2)) + self.pt_slope[:, None] * log_pt_BT[:, None]
-        share_BHT = logits_BHT.masked_fill(unseen_BT[:, None], _NEVER).softmax(dim=-1)
-        register_BE = register_BE + self.out(torch.bmm(share_BHT, seen_BTE).flatten(1))
+        logits_BHT = torch.bmm(query_BHE, normed_BTE.transpose(1, 2)) + self.pt_slope[:, None] * log_pt_BT[:, None]
+        share_BHT = logits_BHT.masked_fill(padding_BT[:, None], _NEVER).softmax(dim=-1)
+        register_BE = register_BE + self.out(torch.bmm(share_BHT, normed_BTE).flatten(1))
         forward_BE: Tensor = self.outer(F.gelu(self.inner(self.norm_forward(register_BE))))
         return register_BE + forward_BE
 

@@ -24,8 +24,9 @@ class LowRank(nn.Module):
         self.up_OR = nn.Parameter(torch.zeros(outputs, rank))
 
     def forward(self, weight_OI: Tensor) -> Tensor:
-        """The changed matrix. Made of the matrices alone, so that merging gives the very numbers that were trained."""
-        return weight_OI + self.up_OR @ self.down_RI
+        """The changed matrix. Made of the matrices alone, in float32, so that merging gives the numbers that were trained."""
+        with torch.autocast(weight_OI.device.type, enabled=False):
+            return weight_OI + self.up_OR @ self.down_RI
 
 
 def add_lora(backbone: Backbone, rank: int, generator: torch.Generator) -> None:

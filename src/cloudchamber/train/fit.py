@@ -187,6 +187,8 @@ def fit_run(
 
     ranks: the processes that train together, of which the first writes everything but the shards of a checkpoint.
     """
+    if recipe.optimisation.optimiser == "muon" and ranks.mode == "fsdp":
+        raise BadRecipe("optimiser 'muon' needs whole matrices, which --parallel fsdp cuts into shards; use --parallel ddp")
     data = _opened(recipe, ranks) if data is None else data
     rows = split_rows(data, recipe) if rows is None else rows
     ready = prepare(recipe, data, rows)
@@ -253,10 +255,10 @@ def _parents(recipe: Recipe) -> tuple[Path, ...]:
 
 
 def citations(recipe: Recipe, schema: Schema) -> list[str]:
-    """What the data, the weights and LoRA are owed, each once."""
+    """What the data, the weights, LoRA and Muon are owed, each once."""
     weights = [cited for name in _weights(recipe) for cited in read_config(weights_folder(name)).citation]
-    method = ("arXiv:2106.09685",) if recipe.adapt == "lora" else ()
-    return list(dict.fromkeys([*schema.citation, *weights, *method]))
+    methods = {"arXiv:2106.09685": recipe.adapt == "lora", "arXiv:2502.16982": recipe.optimisation.optimiser == "muon"}
+    return list(dict.fromkeys([*schema.citation, *weights, *(cited for cited, used in methods.items() if used)]))
 
 
 def _weights(recipe: Recipe) -> list[str]:

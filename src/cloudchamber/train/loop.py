@@ -130,11 +130,9 @@ def _train(network: Network, training: Training, run: Run | None, on_record: OnR
 def _start(network: Network, training: Training) -> State:
     if len(training.val_rows) < training.ranks.count:
         raise BadInput(f"{len(training.val_rows)} validation events are too few for {training.ranks.count} processes")
-    if training.optimisation.optimiser == "muon" and training.ranks.mode == "fsdp":
-        raise BadRecipe("optimiser 'muon' needs whole matrices, which --parallel fsdp cuts into shards; use --parallel ddp")
     network = training.ranks.own(network).to(training.device).train()
     network.backbone.recompute(training.optimisation.recompute)
-    network.backbone.halved = training.optimisation.precision == "bfloat16"
+    network.backbone.mixed_precision = training.optimisation.precision == "bfloat16"
     whole = training.ranks.spread(network)
     optimiser = make_optimiser(network, training.optimisation, training.learning_rate)
     return State(network, optimiser, Average(network, training.optimisation.ema), whole, training.ranks)

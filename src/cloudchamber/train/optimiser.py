@@ -41,13 +41,22 @@ def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: 
 
 
 def _factor(name: str, network: Network, optimisation: Optimisation) -> float:
-    """What scales the rate of a parameter: 1 for heads; the last block is one layer below them, the inputs the most."""
+    """What scales the rate of a parameter: 1 for heads; the last layer is one below them, the inputs the most."""
     if not name.startswith("backbone."):
         return 1.0
-    layers = network.backbone.size.layers
-    _, part, number, *_ = f"{name}..".split(".")
-    depth = layers if part in ("norm", "looks") else int(number) if part == "blocks" else -1
-    return (optimisation.backbone_factor or 1.0) * optimisation.layer_decay ** (layers - depth)
+    size = network.backbone.size
+    match name.split(".")[1:]:
+        case ["blocks", number, *_]:
+            depth = int(number)
+        case ["norm", *_]:
+            depth = size.layers
+        case ["looks", "layers", number, *_]:
+            depth = size.layers + int(number)
+        case ["looks", *_]:
+            depth = size.layers + size.look_layers
+        case _:
+            depth = -1
+    return (optimisation.backbone_factor or 1.0) * optimisation.layer_decay ** (size.layers + size.look_layers - depth)
 
 
 def rate(step: int, steps: int, optimisation: Optimisation) -> float:

@@ -79,16 +79,17 @@ def read_config(folder: Path) -> WeightsConfig:
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadWeights(f"{path}: cannot be read ({error})") from error
     if not isinstance(content, dict):
         raise BadWeights(f"{path}: expected the entries of a configuration, got {type(content).__name__}")
     found = content.get("version")
-    while isinstance(found, int) and found in _UPGRADES:
+    while type(found) is int and found in _UPGRADES:
         content = _UPGRADES[found](content, path)
         found = content["version"]
-    if found != WEIGHTS_VERSION:
-        raise BadWeights(f"{path}: weights version {found}, this program reads versions up to {WEIGHTS_VERSION}")
+    if type(found) is not int or found != WEIGHTS_VERSION:
+        known = ", ".join(map(str, (*_UPGRADES, WEIGHTS_VERSION)))
+        raise BadWeights(f"{path}: weights version {found!r}, this program reads {known}")
     try:
         return WeightsConfig.model_validate(content)
     except ValidationError as error:
