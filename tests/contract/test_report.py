@@ -310,7 +310,7 @@ def test_an_unknown_citation_becomes_an_entry_without_inventions():
 
 
 def test_every_known_citation_is_balanced_bibtex():
-    assert len(entries()) == 14
+    assert len(entries()) == 15
     for key, entry in entries().items():
         assert entry.count("{") == entry.count("}"), key
         assert key.split(":", 1)[-1] in entry.lower()
