@@ -48,6 +48,17 @@ def test_lora_changes_nothing_at_step_0_to_the_last_bit(data):
     assert network.state_dict().keys() == cc.load("xs").state_dict().keys()
 
 
+def test_lora_trains_in_mixed_precision_the_very_matrix_that_is_merged(data):
+    network = cc.load("xs")
+    add_lora(network.backbone, 4, torch.Generator().manual_seed(0))
+    block = network.backbone.blocks[0]
+    torch.nn.init.normal_(block.qkv.parametrizations["weight"][0].up_OR, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = block.qkv.weight.clone()
+    merge_lora(network)
+    assert torch.equal(block.qkv.weight, trained)
+
+
 def test_events_that_are_asked_for_twice_are_given_twice(data):
     network = cc.load("xs")
     network.bind(data)

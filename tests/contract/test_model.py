@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.toy import toy_cloud
+from tests.toy import labelled_cloud, toy_cloud
 
 from cloudchamber.data.loader import make_batch
 from cloudchamber.data.training_set import Part, TrainingSet
@@ -89,6 +89,21 @@ def test_a_look_is_attention_whose_keys_and_values_are_multiplied_into_the_matri
         mixed = (logits.softmax(dim=1)[:, :, None] * (tokens @ value[h].T)).sum(dim=1)
         expected = expected + mixed @ out[h].T
     assert torch.allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("objective", "trains"), [("classify", True), ("mask", False), ("segment", True), ("generate", False)]
+)
+def test_the_looks_are_trained_by_objectives_of_the_event_alone(objective, trains):
+    data = TrainingSet.from_cloud(labelled_cloud(20))
+    spec = TaskSpec(task=objective, target={"mask": None, "segment": "origin"}.get(objective, "label"))
+    network = network_for(data, (spec,), "s")
+    batch, (task,) = make_batch(data, np.arange(20)), network.tasks
+    inputs = task.corrupt(Inputs.of(batch), torch.Generator().manual_seed(0))
+    network.losses(inputs, batch)[task.key].sum().backward()
+    moved = {n.split(".")[0] for n, p in network.backbone.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    assert "blocks" in moved
+    assert ("looks" in moved) is trains
 
 
 def with_feature(cloud, name, values):

@@ -111,7 +111,7 @@ class Backbone(nn.Module):
             x_BTE = x_BTE + inputs.condition_BE[:, None]
         pair_HBTT = self.pair(inputs.particles_BPF[..., :2], log_pt_BP, inputs.mask_BP)
         log_pt_BT = F.pad(log_pt_BP * inputs.mask_BP, (1, 0))
-        x_BTE = x_BTE.float()
+        x_BTE = x_BTE.float()  # what the layers add to it is added in float32, also in mixed precision
         for block in self.blocks:
             x_BTE = block(x_BTE, pair_HBTT, log_pt_BT)
         normed_BTE = self.norm(x_BTE)
@@ -189,8 +189,7 @@ class Block(nn.Module):
 
     def _layer(self, x_BTE: Tensor, pair_HBTT: Tensor, log_pt_BT: Tensor) -> Tensor:
         x_BTE = x_BTE + self.out(self._attend(self.norm_attention(x_BTE), pair_HBTT, log_pt_BT))
-        forward_BTE: Tensor = self.outer(F.gelu(self.inner(self.norm_forward(x_BTE))))
-        return x_BTE + forward_BTE
+        return _fed_forward(self, x_BTE)
 
     def _attend(self, x_BTE: Tensor, pair_HBTT: Tensor, log_pt_BT: Tensor) -> Tensor:
         batch, tokens, width = x_BTE.shape
@@ -208,7 +207,7 @@ class Block(nn.Module):
 class Looks(nn.Module):
     """Layers in which the register alone looks at all tokens: their weights are used once an event, not once a particle.
 
-    An objective of the particles alone (mask, segment, generate) does not train them.
+    An objective of the particles alone (mask, generate) does not train them.
     """
 
     def __init__(self, size: Size):
@@ -250,9 +249,7 @@ class Look(nn.Module):
         query_BHE = self.query(self.norm_attention(register_BE)).view(-1, self.heads, width) * width**-0.5
         logits_BHT = torch.bmm(query_BHE, normed_BTE.transpose(1, 2)) + self.pt_slope[:, None] * log_pt_BT[:, None]
         share_BHT = logits_BHT.masked_fill(padding_BT[:, None], _NEVER).softmax(dim=-1)
-        register_BE = register_BE + self.out(torch.bmm(share_BHT, normed_BTE).flatten(1))
-        forward_BE: Tensor = self.outer(F.gelu(self.inner(self.norm_forward(register_BE))))
-        return register_BE + forward_BE
+        return _fed_forward(self, register_BE + self.out(torch.bmm(share_BHT, normed_BTE).flatten(1)))
 
 
 def pair_features(position_BP2: Tensor, log_pt_BP: Tensor) -> Tensor:
@@ -272,6 +269,12 @@ def pair_features(position_BP2: Tensor, log_pt_BP: Tensor) -> Tensor:
     opening = torch.sinh(0.5 * deta.clamp(-20, 20)).square() + torch.sin(0.5 * dphi).square()
     ln_m2 = larger + smaller + torch.log(4 * opening + 1e-8)
     return torch.stack([ln_dr, smaller + ln_dr, ln_z, ln_m2])
+
+
+def _fed_forward(layer: Block | Look, x: Tensor) -> Tensor:
+    """(..., E) x and what the layer's feed-forward network makes of it."""
+    change: Tensor = layer.outer(F.gelu(layer.inner(layer.norm_forward(x))))
+    return x + change
 
 
 def _mean(x_BPE: Tensor, mask_BP: Tensor) -> Tensor:

@@ -187,8 +187,7 @@ def fit_run(
 
     ranks: the processes that train together, of which the first writes everything but the shards of a checkpoint.
     """
-    if recipe.optimisation.optimiser == "muon" and ranks.mode == "fsdp":
-        raise BadRecipe("optimiser 'muon' needs whole matrices, which --parallel fsdp cuts into shards; use --parallel ddp")
+    _refuse_shards(recipe, ranks)
     data = _opened(recipe, ranks) if data is None else data
     rows = split_rows(data, recipe) if rows is None else rows
     ready = prepare(recipe, data, rows)
@@ -236,11 +235,17 @@ def resume(
     if run.done:
         raise BadRun(f"{run_folder}: is complete; there is nothing to resume. Its page: cloudchamber report {run_folder}")
     recipe = load(run_folder / "recipe.yaml")
+    _refuse_shards(recipe, ranks)
     data = _opened(recipe, ranks) if data is None else data
     rows = split_rows(data, recipe)
     if asked is not None and resolve(asked, data, rows.train) != recipe:
         raise BadRun(f"{run_folder}: was started with another recipe, see its recipe.yaml; resume with the same options")
     return _into_run(run, prepare(recipe, data, rows), data, rows, device, on_record, ranks)
+
+
+def _refuse_shards(recipe: Recipe, ranks: Ranks) -> None:
+    if recipe.optimisation.optimiser == "muon" and ranks.mode == "fsdp":
+        raise BadRecipe("optimiser 'muon' needs whole matrices, which --parallel fsdp cuts into shards; use --parallel ddp")
 
 
 def _opened(recipe: Recipe, ranks: Ranks) -> TrainingSet:

@@ -13,7 +13,7 @@ from torch import Tensor
 _MOMENTUM = 0.95
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # odd, quintic; five times in a row it takes (0.002, 1] to 0.68 to 1.21
 _ITERATIONS = 5  # as in the method's first description, kellerjordan.github.io/posts/muon
-_STEP_RMS = 0.2  # of the entries of a step over the rate; that of AdamW's, so the rates are the same (section 2.2)
+_STEP_RMS = 0.2  # of the entries of a step over the rate: about that of AdamW's, so that it has its rates
 _AT_ONCE = 1 << 24  # numbers that are made orthogonal together, to bound the memory
 
 

@@ -20,12 +20,13 @@ _HIDDEN = ("backbone.blocks.", "backbone.looks.")
 
 def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: float) -> torch.optim.AdamW:
     """AdamW or Muon, the backbone at its rate times `backbone_factor` and `layer_decay`; vectors and scalars do not decay."""
+    kind = Muon if optimisation.optimiser == "muon" else torch.optim.AdamW
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.numel():
             starts = name.endswith(".added_weight") and not complete(parameter).all()
             factor = _NEW_FEATURE if starts else _factor(name, network, optimisation)
-            hidden = name.startswith(_HIDDEN) and name.endswith(".weight") and parameter.ndim > 1
+            hidden = kind is Muon and name.startswith(_HIDDEN) and name.endswith(".weight") and parameter.ndim > 1
             groups.setdefault((factor, parameter.ndim > 1, hidden), []).append(parameter)
     content = [
         {
@@ -36,7 +37,6 @@ def make_optimiser(network: Network, optimisation: Optimisation, learning_rate: 
         }
         for (factor, decays, hidden), members in groups.items()
     ]
-    kind = Muon if optimisation.optimiser == "muon" else torch.optim.AdamW
     return kind(content, lr=learning_rate, betas=(0.9, 0.98), fused=True)
 
 
