@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cloudchamber.errors import BadRun
 from cloudchamber.events import Cloud, Feature, Label, Schema
+from cloudchamber.publish import citations
 from cloudchamber.publish.card import model_card
 from cloudchamber.publish.citations import bibtex, entries
 from cloudchamber.publish.report import write_report
@@ -310,7 +312,8 @@ def test_an_unknown_citation_becomes_an_entry_without_inventions():
 
 
 def test_every_known_citation_is_balanced_bibtex():
-    assert len(entries()) == 15
+    text = (Path(citations.__file__).parent / "citations.bib").read_text()
+    assert len(entries()) == sum(line.startswith("@") for line in text.splitlines()) > 0
     for key, entry in entries().items():
         assert entry.count("{") == entry.count("}"), key
         assert key.split(":", 1)[-1] in entry.lower()
