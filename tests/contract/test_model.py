@@ -91,9 +91,7 @@ def test_a_look_is_attention_whose_keys_and_values_are_multiplied_into_the_matri
     assert torch.allclose(got, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("objective", "trains"), [("classify", True), ("mask", False), ("segment", True), ("generate", False)]
-)
+@pytest.mark.parametrize(("objective", "trains"), [("classify", True), ("mask", False), ("segment", True), ("generate", False)])
 def test_the_looks_are_trained_by_objectives_of_the_event_alone(objective, trains):
     data = TrainingSet.from_cloud(labelled_cloud(20))
     spec = TaskSpec(task=objective, target={"mask": None, "segment": "origin"}.get(objective, "label"))
